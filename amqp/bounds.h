@@ -1,0 +1,32 @@
+/*
+ * bounds.h - every limit on what a peer can make grow
+ *
+ * A limit has a name, a unit, a default and the reply code that meets it. Those that an operator
+ * may want to move are only defaults here; their key in leveret.conf stands beside them.
+ */
+#ifndef AMQP_BOUNDS_H
+#define AMQP_BOUNDS_H
+
+enum {
+    BOUND_FRAME_MIN_BYTES = 4096,            /* the spec's frame-min-size */
+    BOUND_FRAME_MAX_BYTES = 131072,          /* frame_max; 501 */
+    BOUND_FRAME_TOLERANCE_BYTES = 8,         /* a payload of frame_max passes, as in RabbitMQ */
+    BOUND_HANDSHAKE_FRAME_BYTES = 65536,     /* before tune-ok: room for tokens; silent close */
+    BOUND_CHANNEL_MAX = 2047,                /* channel_max; 530 */
+    BOUND_HEARTBEAT_S = 60,                  /* heartbeat */
+    BOUND_HANDSHAKE_TIMEOUT_MS = 10000,      /* handshake_timeout; silent close */
+    BOUND_SHORTSTR_BYTES = 255,
+    BOUND_NAME_BYTES = 255,                  /* queues, exchanges, keys, tags */
+    BOUND_REPLY_TEXT_BYTES = 255,
+    BOUND_TABLE_DEPTH = 128,                 /* tables and arrays inside a table; 502 */
+    BOUND_TABLE_ENTRIES = 65536,             /* entries of one table, nested ones included; 502 */
+    BOUND_MESSAGE_BYTES = 134217728,         /* max_message_size; 406 */
+    BOUND_MESSAGE_HARD_BYTES = 536870912,    /* the largest max_message_size; 501 */
+    BOUND_EXCHANGE_HOPS = 65536,             /* exchanges visited by one publish */
+    BOUND_TOPIC_WORDS = 128,                 /* words of a routing key (255 octets have no more) */
+    BOUND_CONSUMERS_PER_CHANNEL = 65535,     /* consumer_max_per_channel; 530 */
+    BOUND_UNACKED_PER_CHANNEL = 1000000,     /* deliveries pause there; no error */
+    BOUND_LOG_LINE_BYTES = 2048,
+};
+
+#endif

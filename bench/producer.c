@@ -1,0 +1,213 @@
+/*
+ * producer.c - publishing from a block of messages encoded once, and counting confirms
+ *
+ * A message is released when limit, confirm window and rate allow it, and sent when the socket
+ * takes it; both are counters, since message n is always at the same place of the block. With
+ * confirms, `lowest` is the first tag not yet confirmed and a byte per tag marks those confirmed
+ * above it, so that brokers may confirm in any order; a ring of (last tag, time) entries, one
+ * for each release, gives every confirm its latency.
+ */
+#include "flow-internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+static void note_confirmed(struct flow *flow, struct producer *producer, uint64_t now_ns)
+{
+    uint64_t before = producer->lowest, confirmed, part;
+    struct publish *publish;
+
+    while (producer->done[producer->lowest & (flow->span - 1)] &&
+           producer->lowest <= producer->queued) {
+        producer->done[producer->lowest++ & (flow->span - 1)] = 0;
+        producer->ahead--;
+    }
+    for (confirmed = before; confirmed < producer->lowest; confirmed += part) {
+        publish = &producer->publishes[producer->publish_tail & (flow->span - 1)];
+        part = producer->lowest - confirmed;
+        if (publish->last_tag + 1 - confirmed < part)
+            part = publish->last_tag + 1 - confirmed;
+        if (flow->measuring)
+            hist_add(&flow->result->confirm_ns,
+                     now_ns > publish->at_ns ? now_ns - publish->at_ns : 0, part);
+        if (publish->last_tag < confirmed + part)
+            producer->publish_tail++;
+    }
+}
+
+static void handle_confirm(struct flow *flow, struct producer *producer,
+                           const struct wire_frame *frame, uint64_t now_ns)
+{
+    uint64_t tag = wire_get64(frame->payload + 4), at, fresh = 0;
+    bool multiple = frame->payload[12] & 1;
+
+    if (multiple && tag == 0)
+        tag = producer->queued;
+    if (tag > producer->queued || tag == 0 || !flow->settings->confirm_window)
+        wire_fail("a confirm for publish %llu, which was not sent", (unsigned long long)tag);
+    for (at = multiple ? producer->lowest : tag; at <= tag; at++) {
+        if (at < producer->lowest || producer->done[at & (flow->span - 1)]) {
+            if (!multiple)
+                wire_fail("publish %llu was confirmed twice", (unsigned long long)tag);
+            continue;
+        }
+        producer->done[at & (flow->span - 1)] = 1;
+        fresh++;
+    }
+    producer->ahead += fresh;
+    flow->confirmed += fresh;
+    if (wire_get32(frame->payload) == BASIC_NACK)
+        flow->nacked += fresh;
+    note_confirmed(flow, producer, now_ns);
+}
+
+void producer_frame(struct flow *flow, struct producer *producer,
+                           const struct wire_frame *frame, uint64_t now_ns)
+{
+    uint32_t id;
+
+    if (frame->type == WIRE_HEARTBEAT)
+        return;
+    if (frame->type != WIRE_METHOD)
+        wire_fail("a frame of type %u on a connection that only publishes", frame->type);
+    id = frame->size >= 13 ? wire_get32(frame->payload) : 0;
+    if (id == BASIC_ACK || id == BASIC_NACK)
+        handle_confirm(flow, producer, frame, now_ns);
+    else
+        flow_other_method(flow, frame);
+}
+
+/* How many messages a producer may release now: the least of what limit, window, and the room
+ * in its block of encoded messages allow. */
+uint64_t producer_allowance(const struct flow *flow, const struct producer *producer)
+{
+    unsigned window = flow->settings->confirm_window;
+    uint64_t open = producer->queued + 1 - producer->lowest; /* from the first unconfirmed on */
+    uint64_t unsent = producer->queued - producer->sent_bytes / producer->message_bytes;
+    uint64_t n = producer->limit - producer->queued;
+
+    if (flow->stopped)
+        return 0;
+    if (n > flow->block_messages - unsent)
+        n = flow->block_messages - unsent;
+    if (window && n > window - (open - producer->ahead))
+        n = window - (open - producer->ahead);
+    if (window && n > flow->span - open)
+        n = flow->span - open;
+    return n;
+}
+
+static void producer_release(struct flow *flow, struct producer *producer, uint64_t n,
+                             uint64_t at_ns)
+{
+    producer->queued += n;
+    if (flow->settings->confirm_window)
+        producer->publishes[producer->publish_head++ & (flow->span - 1)] =
+            (struct publish){ .last_tag = producer->queued, .at_ns = at_ns };
+}
+
+void producer_release_due(struct flow *flow, struct producer *producer, uint64_t now_ns)
+{
+    uint64_t allowance = producer_allowance(flow, producer);
+    size_t at;
+
+    while (allowance-- && producer->due_ns <= now_ns) {
+        at = producer->queued % flow->block_messages * producer->message_bytes;
+        wire_set64(producer->block + at + producer->body_at + BODY_INDEXED, producer->due_ns);
+        producer_release(flow, producer, 1, producer->due_ns);
+        producer->due_ns += flow->interval_ns;
+    }
+}
+
+void producer_send(struct flow *flow, struct producer *producer)
+{
+    size_t block_bytes = flow->block_messages * producer->message_bytes, budget = SEND_BYTES;
+    uint64_t left, allowance, sent_before;
+    size_t at, part;
+    ssize_t n;
+
+    for (;;) {
+        allowance = flow->interval_ns ? 0 : producer_allowance(flow, producer);
+        if (allowance)
+            producer_release(flow, producer, allowance, usage_now_ns());
+        left = producer->queued * producer->message_bytes - producer->sent_bytes;
+        if (!left || !budget)
+            break;
+        at = producer->sent_bytes % block_bytes;
+        part = left < block_bytes - at ? left : block_bytes - at;
+        part = part < budget ? part : budget;
+        n = send(producer->link.client.fd, producer->block + at, part,
+                 MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno == EAGAIN)
+            break;
+        if (n < 0)
+            wire_fail("send: %s", strerror(errno));
+        sent_before = producer->sent_bytes / producer->message_bytes;
+        producer->sent_bytes += (size_t)n;
+        flow->sent += producer->sent_bytes / producer->message_bytes - sent_before;
+        flow->moved += (size_t)n;
+        budget -= (size_t)n;
+    }
+    flow_watch(flow, &producer->link, left ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+static void producer_encode(struct flow *flow, struct producer *producer, unsigned number)
+{
+    const struct settings *settings = flow->settings;
+    char exchange[NAME_BYTES], queue[NAME_BYTES];
+    uint8_t *body = calloc(1, settings->body_bytes + 1u);
+    struct wire_buf block = { 0 };
+    struct wire_message message = {
+        .exchange = exchange,
+        .routing_key = settings->fanout ? "" : queue,
+        .body = body,
+        .persistent = settings->persistent,
+        .mandatory = !settings->consumers, /* who else would notice that it went nowhere? */
+    };
+    unsigned i;
+
+    if (!body)
+        wire_fail("out of memory");
+    topology_exchange(settings, exchange);
+    topology_queue(settings, number % settings->queues, queue);
+    memset(body, 'x', settings->body_bytes);
+    wire_put_message(&block, &message, producer->link.client.frame_max);
+    producer->body_at = block.size + 7; /* what precedes the body, and a body frame's header */
+    block.size = 0;
+    message.body_size = settings->body_bytes;
+    for (i = 0; i < flow->block_messages; i++) {
+        if (settings->body_bytes >= BODY_INDEXED) {
+            wire_set32(body, number);
+            wire_set32(body + 4, i);
+        }
+        wire_put_message(&block, &message, producer->link.client.frame_max);
+    }
+    free(body);
+    producer->block = block.data;
+    producer->message_bytes = block.size / flow->block_messages;
+}
+
+void producer_start(struct flow *flow, unsigned number)
+{
+    const struct settings *settings = flow->settings;
+    struct producer *producer = &flow->producers[number];
+    struct client *client = &producer->link.client;
+
+    producer->link.role = ROLE_PRODUCER;
+    client_open(client, &settings->address);
+    producer->lowest = 1;
+    producer->limit = settings->count ? settings->count / settings->producers +
+                                            (number < settings->count % settings->producers)
+                                      : UINT64_MAX;
+    producer_encode(flow, producer, number);
+    if (!settings->confirm_window)
+        return;
+    producer->done = calloc(flow->span, sizeof *producer->done);
+    producer->publishes = calloc(flow->span, sizeof *producer->publishes);
+    if (!producer->done || !producer->publishes)
+        wire_fail("out of memory");
+    client_put_confirm_select(client);
+    client_call(client, CONFIRM_SELECT_OK);
+}

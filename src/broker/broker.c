@@ -1,0 +1,246 @@
+/*
+ * broker.c - the turn of the loop, and what the store has to say
+ *
+ * When to seal: at the end of a turn, when nothing is being synced, and somebody waits for the open
+ * commit, or it has grown large, or it is SEAL_AGE_MS old. While a commit is being synced the open
+ * one collects, so load makes commits larger, not slower.
+ */
+#include "broker/broker.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "broker/channel.h"
+#include "broker/connection-internal.h"
+#include "broker/consumer_timeout.h"
+#include "broker/dead_letter.h"
+#include "broker/queue.h"
+
+enum {
+    SEAL_AGE_MS = 20,                   /* changes that nobody waits for */
+    SEAL_BYTES = 256 * 1024,            /* do not collect more than this for want of a waiter */
+    RESUME_OPEN_BYTES = 8 * 1024 * 1024, /* publishers held back by the store go on below this */
+};
+
+int broker_new(const struct broker_settings *settings, struct broker **ret_broker)
+{
+    struct broker *broker = calloc(1, sizeof *broker);
+
+    if (!broker)
+        return -ENOMEM;
+    broker->settings = *settings;
+    broker->topology_generation = 1;
+    route_init(&broker->route);
+    route_init(&broker->dead_letter_route);
+    consumer_timeout_init(broker);
+    broker->auth = auth_new();
+    if (!broker->auth) {
+        free(broker);
+        return -ENOMEM;
+    }
+    *ret_broker = broker;
+    return 0;
+}
+
+static struct queue *next_to_dispatch(struct broker *broker)
+{
+    struct queue *queue = broker->dispatch_first;
+
+    if (!queue)
+        return NULL;
+    broker->dispatch_first = queue->dispatch_next;
+    if (!broker->dispatch_first)
+        broker->dispatch_last = NULL;
+    queue->dispatching = false;
+    return queue;
+}
+
+void broker_free(struct broker *broker)
+{
+    struct vhost *vhost, *next;
+    struct queue *queue;
+
+    while ((queue = next_to_dispatch(broker)))
+        queue_unref(queue);
+    HASH_ITER(by_name, broker->vhosts, vhost, next)
+        vhost_free(vhost);
+    broker_free_parameters(broker);
+    route_release(&broker->route);
+    route_release(&broker->dead_letter_route);
+    timers_release(&broker->timers);
+    auth_free(broker->auth);
+    free(broker);
+}
+
+void broker_begin(struct broker *broker, uint64_t now_ms, uint64_t wall_ms)
+{
+    broker->now_ms = now_ms;
+    broker->wall_ms = wall_ms;
+}
+
+static void dispatch_queues(struct broker *broker)
+{
+    struct queue *queue;
+
+    while ((queue = next_to_dispatch(broker))) {
+        if (!queue->deleted)
+            queue_dispatch(queue);
+        queue_unref(queue);
+    }
+}
+
+static void release_confirms(struct broker *broker)
+{
+    while (broker->confirm_first)
+        channel_settle_confirms(broker->confirm_first);
+}
+
+/* Seals if it is time; returns how long until it may be, or -1. */
+static int seal_if_due(struct broker *broker)
+{
+    size_t bytes = store_open_bytes(broker->store);
+    uint64_t age;
+
+    if (bytes == 0) {
+        broker->open_since_ms = 0;
+        broker->commit_wanted = false;
+        return -1;
+    }
+    if (!broker->open_since_ms)
+        broker->open_since_ms = broker->now_ms ? broker->now_ms : 1;
+    if (store_in_flight(broker->store))
+        return -1; /* its end begins the next turn */
+    age = broker->now_ms - broker->open_since_ms;
+    if (!broker->commit_wanted && bytes < SEAL_BYTES && age < SEAL_AGE_MS)
+        return (int)(SEAL_AGE_MS - age);
+    if (store_seal(broker->store))
+        return SEAL_AGE_MS; /* no memory: the commit stays open */
+    broker->open_since_ms = 0;
+    broker->commit_wanted = false;
+    return -1;
+}
+
+/* Milliseconds until the earliest deadline, or -1. */
+static int until_next_timer(const struct broker *broker)
+{
+    uint64_t due_ms = timers_next(&broker->timers);
+
+    if (due_ms == UINT64_MAX)
+        return -1;
+    if (due_ms <= broker->now_ms)
+        return 0;
+    return due_ms - broker->now_ms < INT_MAX ? (int)(due_ms - broker->now_ms) : INT_MAX;
+}
+
+int broker_end(struct broker *broker)
+{
+    int seal_ms, timer_ms;
+
+    timers_run(&broker->timers, broker->now_ms);
+    do {
+        dispatch_queues(broker);
+        dead_letter_run(broker);
+    } while (broker->dispatch_first);
+    release_confirms(broker);
+    seal_ms = broker->store ? seal_if_due(broker) : -1;
+    timer_ms = until_next_timer(broker);
+    return seal_ms < 0 || (timer_ms >= 0 && timer_ms < seal_ms) ? timer_ms : seal_ms;
+}
+
+static void resume_publishers(struct broker *broker)
+{
+    struct connection *connection;
+
+    if (store_open_bytes(broker->store) > RESUME_OPEN_BYTES)
+        return;
+    broker->store_held_back = false;
+    DL_FOREACH(broker->connections, connection)
+        connection_resume(connection, CONNECTION_PAUSE_STORE);
+}
+
+static void on_durable(void *context, uint64_t commit)
+{
+    struct broker *broker = context;
+    struct channel *channel, *next;
+
+    broker->durable_commit = commit;
+    DL_FOREACH_SAFE2(broker->waiting_first, channel, next, waiting_next)
+        channel_settle_confirms(channel);
+    /* Those that still wait do so for the commit that is open now. */
+    broker->commit_wanted = broker->waiting_first != NULL;
+    if (broker->store_held_back)
+        resume_publishers(broker);
+}
+
+static void on_stalled(void *context, int error, const char *text)
+{
+    struct broker *broker = context;
+
+    if (error)
+        broker_log(broker, BROKER_LOG_ERROR,
+                   "the store cannot write: %s. Nothing is confirmed and publishers are blocked "
+                   "until it can.",
+                   text);
+    else
+        broker_log(broker, BROKER_LOG_INFO, "the store writes again");
+    broker_set_alarm(broker, BROKER_ALARM_STORE, error != 0);
+}
+
+static void on_read(void *context, void *request, int error, struct amqp_bytes message)
+{
+    (void)context;
+    queue_fetched(request, error, message);
+}
+
+const struct store_events broker_store_events = {
+    .durable = on_durable,
+    .stalled = on_stalled,
+    .read = on_read,
+};
+
+void broker_set_alarm(struct broker *broker, enum broker_alarm alarm, bool raised)
+{
+    unsigned before = broker->alarms;
+    struct connection *connection;
+
+    if (raised)
+        broker->alarms |= alarm;
+    else
+        broker->alarms &= ~(unsigned)alarm;
+    if (!before || broker->alarms)
+        return;
+    DL_FOREACH(broker->connections, connection) {
+        if (connection->paused & CONNECTION_PAUSE_ALARM)
+            connection_unblock(connection);
+    }
+}
+
+struct vhost *broker_find_vhost(const struct broker *broker, struct amqp_str name)
+{
+    struct vhost *vhost;
+
+    HASH_FIND(by_name, broker->vhosts, name.data, name.size, vhost);
+    return vhost;
+}
+
+bool broker_is_blank(const struct broker *broker)
+{
+    return !broker->vhosts && !broker_has_users(broker);
+}
+
+void broker_log(const struct broker *broker, enum broker_log level, const char *format, ...)
+{
+    char text[BOUND_LOG_LINE_BYTES];
+    va_list arguments;
+
+    if (!broker->settings.log)
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    broker->settings.log(broker->settings.log_context, level, text);
+}

@@ -1,0 +1,140 @@
+/*
+ * broker.h - the whole of it: vhosts, users, the store, and the turn of the loop
+ *
+ * Driven, never driving. A turn: broker_begin(time); frames are given to connections; then
+ * broker_end() hands messages to consumers, seals the store's open commit when somebody waits for
+ * it, and sends the confirms that are due. Whoever drives writes out after that, so a confirm can
+ * never overtake its sync. When the store has news, store_poll() is called inside a turn.
+ *
+ * No I/O, no clock, no locks: everything here belongs to one thread.
+ */
+#ifndef BROKER_BROKER_H
+#define BROKER_BROKER_H
+
+#include "amqp/base.h"
+#include "amqp/reply.h"
+#include "auth/auth.h"
+#include "broker/parameters.h"
+#include "broker/route.h"
+#include "broker/timers.h"
+#include "broker/vhost.h"
+#include "store/store.h"
+
+struct channel;
+struct connection;
+struct dead_letter;
+struct direct_reply;
+
+/** struct broker_settings - copied by broker_new(); strings borrowed for the broker's life */
+struct broker_settings {
+    const char *product;       /* "RabbitMQ" by default: kombu and others ask for the word */
+    const char *version;       /* what clients are told: a RabbitMQ version */
+    const char *cluster_name;
+    const char *node_name;
+    uint16_t channel_max;      /* 0: no limit */
+    uint32_t frame_max;        /* octets; 0: no limit */
+    uint16_t heartbeat_s;
+    uint32_t handshake_frame_bytes;
+    uint32_t message_bytes_max;
+    uint32_t consumers_per_channel_max; /* 0: no limit */
+    uint64_t consumer_timeout_ms;       /* unacknowledged deliveries; 0: never */
+    bool (*is_loopback_user)(const void *context, const char *user);
+    const void *loopback_context;
+    void (*log)(void *context, int level, const char *text); /* enum broker_log; never on hot paths */
+    void *log_context;
+};
+
+enum broker_log { BROKER_LOG_DEBUG, BROKER_LOG_INFO, BROKER_LOG_WARNING, BROKER_LOG_ERROR };
+
+enum broker_alarm {
+    BROKER_ALARM_MEMORY = 1, /* "low on memory" */
+    BROKER_ALARM_DISK = 2,   /* "low on disk" */
+    BROKER_ALARM_STORE = 4,  /* writes fail: also told as "low on disk" */
+};
+
+struct broker {
+    struct broker_settings settings;
+    struct store *store;       /* borrowed; NULL until broker_attach_store() */
+    struct auth *auth;         /* owned */
+    struct vhost *vhosts;      /* uthash by_name */
+    struct parameters parameters; /* policies too; read them with parameters.h */
+    struct connection *connections; /* list */
+    uint32_t connection_count;
+    uint64_t now_ms;           /* monotonic, as given */
+    uint64_t wall_ms;          /* milliseconds since 1970, as given */
+    unsigned alarms;           /* enum broker_alarm bits */
+    struct route route;        /* scratch for the publish being routed */
+    uint64_t route_generation;      /* of the last publish: see destination.visited */
+    uint64_t topology_generation;   /* moves when a queue, exchange or permission goes away */
+    /* everything below belongs to the broker's own files */
+    struct queue *dispatch_first, *dispatch_last; /* queues with something to hand out */
+    struct channel *confirm_first;  /* channels with confirms to send at the end of the turn */
+    struct channel *waiting_first;  /* channels that wait for a commit */
+    uint64_t durable_commit;        /* every commit up to here is on disk */
+    bool commit_wanted;             /* somebody waits for the open commit */
+    uint64_t open_since_ms;         /* when the open commit got its first change; 0: empty */
+    struct timers timers;           /* queues' deadlines, by now_ms */
+    struct dead_letter *dead_letters, *dead_letters_last; /* noted, to be routed (dead_letter.h) */
+    struct route dead_letter_route; /* scratch, for dead letters */
+    struct direct_reply *direct_replies; /* uthash by token (direct_reply.h) */
+    struct timer consumer_timer;    /* looks for unacknowledged deliveries that are overdue */
+    uint64_t consumer_timeout_ms;   /* smallest that is in force anywhere; UINT64_MAX: none */
+    bool store_held_back;           /* some publisher is paused for the store */
+    uint64_t messages_published, messages_delivered, messages_acknowledged;
+};
+
+/** broker_new() - an empty broker: no vhosts, no users. 0 or -ENOMEM */
+int broker_new(const struct broker_settings *settings, struct broker **ret_broker);
+/** broker_free() - connections must be gone; the store is not closed */
+void broker_free(struct broker *broker);
+
+/** broker_store_events - give to store_open() with the broker as context */
+extern const struct store_events broker_store_events;
+
+/** broker_attach_store() - recover everything from @store; 0 or -errno; @error_text says why */
+int broker_attach_store(struct broker *broker, struct store *store, char *error_text,
+                        size_t error_text_size);
+
+/** broker_is_blank() - no vhost and no user: the database is new */
+bool broker_is_blank(const struct broker *broker);
+
+void broker_begin(struct broker *broker, uint64_t now_ms, uint64_t wall_ms);
+/**
+ * broker_end() - end of a turn
+ *
+ * Return: milliseconds until broker_end() wants to be called again without any event (an open
+ *         commit that nobody waits for), or -1.
+ */
+int broker_end(struct broker *broker);
+
+/** broker_set_alarm() - raise or clear one alarm: publishers are blocked while any is raised */
+void broker_set_alarm(struct broker *broker, enum broker_alarm alarm, bool raised);
+
+/** broker_has_users() - at least one */
+bool broker_has_users(const struct broker *broker);
+/** broker_free_parameters() - policies and parameters, in memory only */
+void broker_free_parameters(struct broker *broker);
+
+struct vhost *broker_find_vhost(const struct broker *broker, struct amqp_str name);
+
+/* Changes to what is configured: in memory and in the open commit. 0 or -errno. */
+int broker_put_vhost(struct broker *broker, struct amqp_str name, struct amqp_table metadata,
+                     struct vhost **ret_vhost);
+int broker_put_user(struct broker *broker, const char *name, enum auth_hashing hashing,
+                    const char *hash, const char *tags, int64_t max_connections, int64_t max_channels);
+int broker_put_permissions(struct broker *broker, const char *user, const char *vhost,
+                           const char *configure, const char *write, const char *read,
+                           char *error_text, size_t error_text_size);
+int broker_put_topic_permissions(struct broker *broker, const char *user, const char *vhost,
+                                 const char *exchange, const char *write, const char *read,
+                                 char *error_text, size_t error_text_size);
+/** Policies, parameters: kept as their JSON text; @vhost "" for global parameters */
+int broker_put_policy(struct broker *broker, const char *vhost, const char *name, const char *json);
+int broker_put_parameter(struct broker *broker, const char *vhost, const char *component,
+                         const char *name, const char *json);
+int broker_put_global_parameter(struct broker *broker, const char *name, const char *json);
+
+void broker_log(const struct broker *broker, enum broker_log level, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+
+#endif

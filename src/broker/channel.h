@@ -1,0 +1,179 @@
+/*
+ * channel.h - the state of one channel
+ *
+ * A channel assembles contents from frames, runs methods, numbers deliveries and publishes, and
+ * remembers what is unacknowledged and unconfirmed. The handlers are in channel_*.c, one file a
+ * class of work; channel.c has life cycle, content assembly and the dispatch table.
+ *
+ *   (first frame) -> starting -open-> running -error-> closing -close-ok-> (gone)
+ *
+ * closing: we have sent channel.close; contents are still parsed and dropped, methods ignored.
+ */
+#ifndef BROKER_CHANNEL_H
+#define BROKER_CHANNEL_H
+
+#include <uthash.h>
+
+#include "amqp/frame.h"
+#include "amqp/method.h"
+#include "broker/broker.h"
+#include "broker/confirm.h"
+#include "broker/message.h"
+#include "broker/queue.h"
+#include "broker/unacked.h"
+
+struct connection;
+struct direct_reply;
+struct tx;
+
+enum channel_state {
+    CHANNEL_STARTING,
+    CHANNEL_RUNNING,
+    CHANNEL_CLOSING,
+};
+
+enum channel_mode {
+    CHANNEL_PLAIN,
+    CHANNEL_CONFIRM,
+    CHANNEL_TX,
+};
+
+enum content_state {
+    CONTENT_IDLE,
+    CONTENT_HEADER, /* basic.publish has come, its header is due */
+    CONTENT_BODY,
+};
+
+/** struct content - the publish being assembled */
+struct content {
+    enum content_state state;
+    bool mandatory, immediate;
+    bool drop;               /* closing, or too large: octets are counted, not kept */
+    uint8_t exchange_bytes, routing_key_bytes;
+    uint16_t property_flags;
+    uint64_t body_bytes;     /* as announced */
+    uint64_t received_bytes;
+    struct message *message; /* being filled; its body has `capacity` octets so far */
+    char names[2 * BOUND_NAME_BYTES]; /* exchange, routing key */
+};
+
+struct channel {
+    struct connection *connection;
+    uint16_t number;
+    enum channel_state state;
+    enum channel_mode mode;
+    bool flow_active;            /* the client wants deliveries (channel.flow) */
+    uint16_t prefetch_default;   /* for consumers made from now on; 0: no limit */
+    uint16_t prefetch_global;    /* shared by all consumers; 0: off */
+    uint32_t global_unacked;     /* counts against prefetch_global */
+    uint64_t next_delivery_tag;
+    struct unacked unacked;
+    struct consumer *consumers;  /* uthash by_tag */
+    struct confirm_set confirms;
+    struct tx *tx;               /* in tx mode; `confirms` then counts commits, not publishes */
+    struct content content;
+    struct amqp_str last_queue;  /* most recently declared; owned; data NULL: none */
+    struct exchange *publish_exchange;   /* last one published to, permission checked... */
+    uint64_t publish_generation;         /* ...while broker->route_generation's topology is this */
+    struct queue *get_queue;     /* a basic.get waits in its queue->gets; NULL: none */
+    struct direct_reply *direct_reply; /* consumes from amq.rabbitmq.reply-to; NULL: does not */
+    bool in_confirm_list, in_waiting_list;
+    struct channel *confirm_next, *confirm_prev;
+    struct channel *waiting_next, *waiting_prev;
+    UT_hash_handle by_number;    /* of connection->channels */
+};
+
+/** channel_new() - for the first frame on a number; the connection has checked its limits */
+int channel_new(struct connection *connection, uint16_t number, struct channel **ret_channel);
+
+/**
+ * channel_free() - requeue what is unacknowledged, drop consumers, forget it; sends nothing
+ */
+void channel_free(struct channel *channel);
+
+/**
+ * channel_receive() - a METHOD, HEADER or BODY frame of this channel
+ *
+ * Return: 0; a reply code, with @err, when the connection must be closed; -errno. A channel
+ *         exception is answered here. *ret_gone is true when the channel has closed for good and
+ *         the caller must channel_free() it.
+ */
+int channel_receive(struct channel *channel, const struct amqp_frame *frame,
+                    struct amqp_error *err, bool *ret_gone);
+
+/** channel_send() - a method to the client of this channel */
+void channel_send(struct channel *channel, const void *method);
+
+/** channel_raise() - close the channel for the peer's mistake */
+void channel_raise(struct channel *channel, const struct amqp_error *err);
+
+/** channel_can_deliver() - flow is active, the socket takes more, bounds are kept */
+bool channel_can_deliver(const struct channel *channel);
+/**
+ * channel_queue_name() - the name, or that of the last declared queue when it is empty (5.5)
+ *
+ * Return: 0; 404 "no previously declared queue".
+ */
+int channel_queue_name(struct channel *channel, struct amqp_str name, struct amqp_error *err,
+                       struct amqp_str *ret_name);
+/** channel_requeue_all() - every unacknowledged delivery goes back to its queue */
+void channel_requeue_all(struct channel *channel);
+/** channel_abandon_get() - a waiting basic.get is forgotten */
+void channel_abandon_get(struct channel *channel);
+/** channel_unblock_consumers() - prefetch, flow or the socket may allow deliveries again */
+void channel_unblock_consumers(struct channel *channel);
+
+/** channel_settle_confirms() - send the confirms (and tx.commit-ok) that are due */
+void channel_settle_confirms(struct channel *channel);
+/** channel_wait_for_commit() - be called (settle_confirms) when the open commit is durable */
+void channel_wait_for_commit(struct channel *channel);
+/** channel_confirm_soon() - call channel_settle_confirms() at the end of the turn */
+void channel_confirm_soon(struct channel *channel);
+
+/** channel_deliver() - hand an entry to a consumer of this channel. 0, or -ENOMEM: nothing happened */
+int channel_deliver(struct consumer *consumer, struct queue_entry *entry);
+
+/**
+ * channel_finish_get() - answer a basic.get that waited: with an entry that was taken, or NULL for
+ * get-empty. The connection reads on.
+ */
+void channel_finish_get(struct channel *channel, struct queue *queue, struct queue_entry *entry,
+                        bool no_ack);
+
+/** channel_notify_cancel() - basic.cancel, if the client announced consumer_cancel_notify */
+void channel_notify_cancel(struct channel *channel, struct amqp_str consumer_tag);
+
+/* Handlers, one a method: 0, a reply code with @err, or -errno. In the dispatch table of channel.c. */
+typedef int channel_handler(struct channel *channel, const union amqp_method *method,
+                            struct amqp_error *err);
+
+channel_handler handle_exchange_declare, handle_exchange_delete, handle_exchange_bind,
+    handle_exchange_unbind, handle_queue_declare, handle_queue_bind, handle_queue_unbind,
+    handle_queue_purge, handle_queue_delete, handle_basic_qos, handle_basic_consume,
+    handle_basic_cancel, handle_basic_get, handle_basic_ack, handle_basic_reject,
+    handle_basic_nack, handle_basic_recover, handle_basic_recover_async, handle_confirm_select,
+    handle_tx_select, handle_tx_commit, handle_tx_rollback;
+
+/** enum settle_how - what becomes of a delivery */
+enum settle_how {
+    SETTLE_ACK,
+    SETTLE_REJECT,  /* without requeue: dropped */
+    SETTLE_REQUEUE,
+};
+
+/**
+ * channel_settle() - let go of one delivery: already taken out of channel->unacked
+ */
+void channel_settle(struct channel *channel, struct unacked_delivery *delivery,
+                    enum settle_how how);
+
+/** channel_push() - push a message to the queues it was routed to; @outcome as of queue_push() */
+int channel_push(struct channel *channel, struct message *message, struct queue **queues,
+                 size_t n_queues, struct push_outcome *outcome);
+/** channel_return() - basic.return with 312 NO_ROUTE */
+void channel_return(struct channel *channel, struct message *message);
+
+/** channel_publish() - the content is complete: route it. Takes channel->content.message. */
+int channel_publish(struct channel *channel, struct amqp_error *err);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * connection-internal.h - the layout of a connection, for the files that are its parts
+ */
+#ifndef BROKER_CONNECTION_INTERNAL_H
+#define BROKER_CONNECTION_INTERNAL_H
+
+#include "broker/channel.h"
+#include "broker/connection.h"
+
+enum connection_state {
+    CONNECTION_EXPECT_HEADER, /* nothing but the protocol header may come */
+    CONNECTION_STARTING,      /* connection.start is sent */
+    CONNECTION_TUNING,
+    CONNECTION_OPENING,
+    CONNECTION_RUNNING,
+    CONNECTION_CLOSING,       /* we sent close, close-ok is due */
+    CONNECTION_CLOSED,
+};
+
+/* Why its input is paused; bits. */
+enum connection_pause {
+    CONNECTION_PAUSE_ALARM = 1, /* memory or disk */
+    CONNECTION_PAUSE_STORE = 2, /* the open commit is overfull */
+    CONNECTION_PAUSE_GET = 4,   /* a basic.get waits for a read */
+};
+
+struct connection {
+    struct broker *broker;
+    const struct channel_ops *ops;
+    void *peer;
+    enum connection_state state;
+    unsigned paused;             /* enum connection_pause bits */
+    bool congested;              /* the output is past its high-water mark */
+    bool loopback;
+    bool counted;                /* in vhost->connection_count and user->connections */
+    bool blocked_told;           /* connection.blocked is sent, unblocked is due */
+    /* capabilities of the client */
+    bool knows_cancel_notify, knows_blocked, knows_authentication_failure_close;
+    uint16_t channel_max;        /* as tuned; 0: no limit */
+    uint16_t heartbeat_s;
+    uint32_t frame_max;          /* as tuned; 0: no limit */
+    uint32_t channel_count;
+    struct channel *channels;    /* uthash by_number */
+    struct channel *last_channel; /* the last one looked up */
+    struct user *user;
+    char *user_name;             /* owned: the user may be deleted meanwhile */
+    struct vhost *vhost;
+    const struct permissions *permissions; /* valid while auth_generation is... */
+    uint64_t permissions_generation;
+    struct queue *exclusive_queues; /* by owned_next */
+    char *name;
+    uint8_t *client_properties;  /* the table as it came, for management; owned */
+    size_t client_properties_bytes;
+    struct connection *next, *prev; /* of broker->connections */
+};
+
+/** connection_check_permission() - 403 with RabbitMQ's text; the default exchange is amq.default */
+int connection_check_permission(struct connection *connection, enum permission what,
+                                bool is_exchange, struct amqp_str name, struct amqp_error *err);
+
+/** connection_shut_down() - channels and exclusive queues go, its place in the vhost is free; idempotent */
+void connection_shut_down(struct connection *connection);
+/** connection_close() - shut down, enter closing or closed, tell the owner of the socket */
+void connection_close(struct connection *connection, enum connection_close_how how);
+/** connection_refuse() - end a handshake without a word; @reason is for the log */
+void connection_refuse(struct connection *connection, const char *reason);
+/** connection_send_start() - connection.start, after the protocol header */
+void connection_send_start(struct connection *connection);
+/** connection_block() - an alarm is raised and this connection publishes (4.7) */
+void connection_block(struct connection *connection);
+void connection_unblock(struct connection *connection);
+
+/** connection_pause(), connection_resume() - one reason to stop reading comes or goes */
+void connection_pause(struct connection *connection, enum connection_pause why);
+void connection_resume(struct connection *connection, enum connection_pause why);
+
+/** connection_hold_back() - pause until the store has caught up */
+void connection_hold_back(struct connection *connection);
+
+/** connection_raise() - close the connection for the peer's mistake */
+void connection_raise(struct connection *connection, const struct amqp_error *err);
+
+/** connection_receive_method() - class connection, on channel 0 (connection_methods.c) */
+int connection_receive_method(struct connection *connection, const union amqp_method *method,
+                              struct amqp_error *err);
+
+#endif

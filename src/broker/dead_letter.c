@@ -1,0 +1,172 @@
+/*
+ * dead_letter.c - publishing again what queues have given up
+ *
+ * Each event is a node of a list until it is routed. Routing pushes to queues, and what they refuse
+ * or drop for it is noted behind: the list ends because a message does not enter a queue twice
+ * without somebody rejecting it in between (cycles).
+ *
+ * The exchange is looked up by name each time: it may be declared after the queue. When it is not
+ * there the message is lost and the log is told, once a queue; the same for cycles.
+ */
+#include "broker/dead_letter.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "broker/queue-internal.h"
+#include "broker/sender_selected.h"
+
+struct dead_letter {
+    struct queue *queue; /* referenced: it may be deleted meanwhile */
+    struct queue_entry entry;
+    enum dead_letter_reason reason;
+    struct dead_letter *next;
+};
+
+/* Where dead letters of @queue go; NULL: nowhere. */
+static struct exchange *find_exchange(struct queue *queue)
+{
+    const struct vhost *vhost = queue_vhost(queue);
+    struct amqp_str name = queue->settings->dead_letter_exchange;
+    struct exchange *exchange;
+
+    if (!queue->settings->dead_letters)
+        return NULL;
+    exchange = vhost_get_exchange(vhost, name);
+    if (!exchange && !queue->told_of_missing_exchange) {
+        queue->told_of_missing_exchange = true;
+        broker_log(vhost->broker, BROKER_LOG_WARNING,
+                   "dead letters of queue '%s' in vhost '%s' are lost: there is no exchange '%.*s'",
+                   queue->destination.name.data, vhost->name, AMQP_STR_ARG(name));
+    }
+    return exchange;
+}
+
+/* The store keeps it, so it comes back after a restart; what is in memory only is lost. */
+static void release_unsettled(struct queue *queue, struct queue_entry *entry, int error)
+{
+    broker_log(queue_vhost(queue)->broker, BROKER_LOG_ERROR,
+               "a dead letter of queue '%s' in vhost '%s' could not be published: %s",
+               queue->destination.name.data, queue_vhost(queue)->name, strerror(-error));
+    entry->flags &= (uint8_t)~ENTRY_STORED;
+    queue_release_entry(queue, entry);
+}
+
+void dead_letter_add(struct queue *queue, struct queue_entry *entry,
+                     enum dead_letter_reason reason)
+{
+    struct broker *broker = queue_vhost(queue)->broker;
+    struct dead_letter *letter;
+
+    if (!find_exchange(queue)) {
+        queue_release_entry(queue, entry);
+        return;
+    }
+    letter = malloc(sizeof *letter);
+    if (!letter) {
+        release_unsettled(queue, entry, -ENOMEM);
+        return;
+    }
+    *letter = (struct dead_letter){ queue_ref(queue), *entry, reason, NULL };
+    if (broker->dead_letters)
+        broker->dead_letters_last->next = letter;
+    else
+        broker->dead_letters = letter;
+    broker->dead_letters_last = letter;
+}
+
+void dead_letter_refused(struct queue *queue, struct message *message)
+{
+    struct queue_entry entry = { .message = message_ref(message),
+                                 .body_bytes = message->body_bytes,
+                                 .flags = ENTRY_RESIDENT };
+
+    dead_letter_add(queue, &entry, DEAD_LETTER_MAXLEN);
+}
+
+/* Fills broker->dead_letter_route for @message, which is on its way into @exchange. */
+static int find_targets(struct exchange *exchange, const struct message *message)
+{
+    struct route *route = &exchange->destination.vhost->broker->dead_letter_route;
+    OWNED(sender_keys_release) struct sender_keys *keys = &(struct sender_keys){ 0 };
+    struct amqp_properties properties;
+    int rc;
+
+    if (amqp_properties_decode(message_properties(message), &properties))
+        return -EBADMSG;
+    rc = sender_keys_again(message, properties.headers, keys);
+    if (rc)
+        return rc;
+    route->headers = properties.headers;
+    route->has_headers = true;
+    return route_message(route, exchange, keys->keys, keys->n_keys);
+}
+
+static bool is_cycle(struct queue *source, const struct message *message,
+                     enum dead_letter_reason reason, const struct queue *target)
+{
+    if (!dead_letter_is_cycle(message, reason, target->destination.name))
+        return false;
+    if (!source->told_of_cycle) {
+        source->told_of_cycle = true;
+        broker_log(queue_vhost(source)->broker, BROKER_LOG_WARNING,
+                   "dead letters of queue '%s' in vhost '%s' go round in a circle: they are not "
+                   "let into queue '%s' again",
+                   source->destination.name.data, queue_vhost(source)->name,
+                   target->destination.name.data);
+    }
+    return true;
+}
+
+static int publish(struct dead_letter *letter, struct exchange *exchange, struct message *message)
+{
+    struct route *route = &queue_vhost(letter->queue)->broker->dead_letter_route;
+    int rc = find_targets(exchange, message);
+
+    for (size_t i = 0; i < route->n_queues && !rc; i++) {
+        /* What a target refuses is its own affair: there is no publisher to tell. */
+        struct push_outcome outcome = { 0 };
+
+        if (!is_cycle(letter->queue, message, letter->reason, route->queues[i]))
+            rc = queue_push(route->queues[i], message, &outcome);
+    }
+    return rc;
+}
+
+static int publish_again(struct dead_letter *letter, struct exchange *exchange)
+{
+    const struct queue *queue = letter->queue;
+    const struct queue_settings *settings = queue->settings;
+    struct message *message = letter->entry.message;
+    struct dead_letter_event event = {
+        .queue_name = queue->destination.name,
+        .reason = letter->reason,
+        .wall_ms = queue_vhost(queue)->broker->wall_ms,
+        .exchange = exchange->destination.name,
+        .routing_key = settings->has_dead_letter_key ? settings->dead_letter_key
+                                                     : message_routing_key(message),
+        .replaces_keys = settings->has_dead_letter_key,
+    };
+    OWNED(message_unref) struct message *copy = NULL;
+    int rc = dead_letter_message(message, &event, &copy);
+
+    return rc ? rc : publish(letter, exchange, copy);
+}
+
+void dead_letter_run(struct broker *broker)
+{
+    struct dead_letter *letter;
+
+    while ((letter = broker->dead_letters)) {
+        struct exchange *exchange = find_exchange(letter->queue);
+        int rc = exchange ? publish_again(letter, exchange) : 0;
+
+        if (rc)
+            release_unsettled(letter->queue, &letter->entry, rc);
+        else
+            queue_release_entry(letter->queue, &letter->entry);
+        broker->dead_letters = letter->next;
+        queue_unref(letter->queue);
+        free(letter);
+    }
+}

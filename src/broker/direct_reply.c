@@ -1,0 +1,158 @@
+/*
+ * direct_reply.c - reply names, and handing replies over
+ *
+ * The token in a name is 16 random octets: whoever has the name may answer, nobody can guess it.
+ * It is good as long as the consumer: a new consumer on the channel has another name.
+ *
+ * Replies are not held back by prefetch or channel.flow, and no queue takes them up: one that comes
+ * while the channel closes is dropped.
+ */
+#include "broker/direct_reply.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "broker/connection-internal.h"
+#include "broker/generated_name.h"
+#include "broker/message_headers.h"
+
+struct direct_reply {
+    struct channel *channel;
+    UT_hash_handle by_token; /* of broker->direct_replies */
+    size_t name_bytes;
+    char name[GENERATED_NAME_BYTES]; /* the full one */
+    uint8_t tag_bytes;
+    char tag[]; /* of the consumer */
+};
+
+static struct amqp_str token_of(struct amqp_str name)
+{
+    size_t prefix_bytes = sizeof DIRECT_REPLY_NAME "." - 1;
+
+    return (struct amqp_str){ name.data + prefix_bytes, name.size - prefix_bytes };
+}
+
+static int check_consume(struct channel *channel, const struct amqp_basic_consume *consume,
+                         struct amqp_error *err)
+{
+    struct amqp_str tag = consume->consumer_tag;
+    struct consumer *existing;
+
+    HASH_FIND(by_tag, channel->consumers, tag.data, tag.size, existing);
+    if (existing)
+        return amqp_raise(err, AMQP_NOT_ALLOWED, "attempt to reuse consumer tag '%.*s'",
+                          AMQP_STR_ARG(tag));
+    if (!consume->no_ack)
+        return amqp_raise(err, AMQP_PRECONDITION_FAILED, "reply consumer cannot acknowledge");
+    if (channel->direct_reply)
+        return amqp_raise(err, AMQP_PRECONDITION_FAILED, "reply consumer already set");
+    return 0;
+}
+
+static int add(struct channel *channel, struct amqp_str tag)
+{
+    struct broker *broker = channel->connection->broker;
+    struct direct_reply *reply = calloc(1, sizeof *reply + tag.size);
+    struct amqp_str name, token;
+    int rc;
+
+    if (!reply)
+        return -ENOMEM;
+    rc = generate_name(DIRECT_REPLY_NAME ".", reply->name, &name);
+    if (rc) {
+        free(reply);
+        return rc;
+    }
+    reply->channel = channel;
+    reply->name_bytes = name.size;
+    reply->tag_bytes = (uint8_t)tag.size;
+    if (tag.size)
+        memcpy(reply->tag, tag.data, tag.size);
+    token = token_of(name);
+    HASH_ADD_KEYPTR(by_token, broker->direct_replies, token.data, token.size, reply);
+    channel->direct_reply = reply;
+    return 0;
+}
+
+int direct_reply_consume(struct channel *channel, const struct amqp_basic_consume *consume,
+                         struct amqp_error *err)
+{
+    struct amqp_str tag = consume->consumer_tag;
+    char generated[GENERATED_NAME_BYTES];
+    int rc;
+
+    rc = check_consume(channel, consume, err);
+    if (!rc && tag.size == 0)
+        rc = generate_name("amq.ctag-", generated, &tag);
+    if (!rc)
+        rc = add(channel, tag);
+    if (rc)
+        return rc;
+    if (!consume->no_wait)
+        channel_send(channel, &(struct amqp_basic_consume_ok){ .id = AMQP_ID_basic_consume_ok,
+                                                               .consumer_tag = tag });
+    return 0;
+}
+
+bool direct_reply_cancel(struct channel *channel, struct amqp_str tag)
+{
+    const struct direct_reply *reply = channel->direct_reply;
+
+    if (!reply || !amqp_str_equal(tag, (struct amqp_str){ reply->tag, reply->tag_bytes }))
+        return false;
+    direct_reply_release(channel);
+    return true;
+}
+
+void direct_reply_release(struct channel *channel)
+{
+    struct direct_reply *reply = TAKE(channel->direct_reply);
+
+    if (!reply)
+        return;
+    HASH_DELETE(by_token, channel->connection->broker->direct_replies, reply);
+    free(reply);
+}
+
+struct channel *direct_reply_find(const struct broker *broker, struct amqp_str name)
+{
+    struct direct_reply *reply;
+    struct amqp_str token;
+
+    if (!direct_reply_is_name(name))
+        return NULL;
+    token = token_of(name);
+    HASH_FIND(by_token, broker->direct_replies, token.data, token.size, reply);
+    return reply ? reply->channel : NULL;
+}
+
+void direct_reply_deliver(struct channel *requester, struct message *message)
+{
+    const struct direct_reply *reply = requester->direct_reply;
+    struct connection *connection = requester->connection;
+    struct delivery delivery = { .delivery_tag = requester->next_delivery_tag,
+                                 .message = message };
+
+    assert(reply);
+    if (requester->state != CHANNEL_RUNNING || connection->state != CONNECTION_RUNNING)
+        return;
+    delivery.consumer_tag = (struct amqp_str){ reply->tag, reply->tag_bytes };
+    requester->next_delivery_tag++;
+    connection->broker->messages_delivered++;
+    connection->ops->deliver(connection->peer, requester->number, &delivery);
+}
+
+int direct_reply_rewrite(struct channel *channel, const struct message *message,
+                         const struct amqp_properties *properties, struct amqp_error *err,
+                         struct message **ret_message)
+{
+    const struct direct_reply *reply = channel->direct_reply;
+    struct amqp_properties changed = *properties;
+
+    assert(direct_reply_is_bare(properties->reply_to));
+    if (!reply)
+        return amqp_raise(err, AMQP_PRECONDITION_FAILED, "fast reply consumer does not exist");
+    changed.reply_to = (struct amqp_str){ reply->name, reply->name_bytes };
+    return message_with_properties(message, message_parts(message), &changed, ret_message);
+}

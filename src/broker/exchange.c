@@ -1,0 +1,226 @@
+/*
+ * exchange.c - the life of an exchange
+ *
+ * Deleting one can make others go: an auto-delete exchange ends with the last binding from it, and
+ * those bindings may lead to exchanges that go. So deletion works off a list (deleted_next) instead
+ * of recursing: how long the chain is, is up to clients.
+ */
+#include "broker/hash.h"
+
+#include "broker/exchange-internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "broker/equivalence.h"
+#include "broker/meta.h"
+#include "broker/route.h"
+#include "broker/vhost.h"
+
+static const char ALTERNATE[] = "alternate-exchange";
+
+static void exchange_free(struct exchange *exchange)
+{
+    route_forget(exchange);
+    if (exchange->type)
+        exchange->type->release(exchange);
+    free((char *)(uintptr_t)exchange->destination.name.data);
+    free((uint8_t *)(uintptr_t)exchange->arguments.data);
+    free(exchange);
+}
+DEFINE_OWNED(exchange_free, struct exchange *)
+
+static int copy_properties(struct exchange *exchange, const struct exchange_properties *properties)
+{
+    struct amqp_table arguments = properties->arguments;
+    struct amqp_str name = properties->name;
+    struct amqp_value alternate;
+    char *name_copy = calloc(1, name.size + 1);
+    uint8_t *copy;
+
+    if (!name_copy)
+        return -ENOMEM;
+    if (name.size)
+        memcpy(name_copy, name.data, name.size);
+    exchange->destination.name = (struct amqp_str){ name_copy, name.size };
+    if (!arguments.size)
+        return 0;
+    copy = malloc(arguments.size);
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy, arguments.data, arguments.size);
+    exchange->arguments = (struct amqp_table){ copy, arguments.size };
+    if (amqp_table_get(exchange->arguments, amqp_str_from(ALTERNATE), &alternate) &&
+        alternate.type == 'S') {
+        exchange->has_alternate = true;
+        exchange->alternate = amqp_bytes_text(alternate.bytes);
+    }
+    return 0;
+}
+
+int exchange_new(struct vhost *vhost, const struct exchange_properties *properties,
+                 struct exchange **ret_exchange)
+{
+    OWNED(exchange_free) struct exchange *exchange = calloc(1, sizeof *exchange);
+    int rc;
+
+    if (!exchange)
+        return -ENOMEM;
+    exchange->destination.is_exchange = true;
+    exchange->destination.vhost = vhost;
+    exchange->type = properties->type;
+    exchange->durable = properties->durable;
+    exchange->auto_delete = properties->auto_delete;
+    exchange->internal = properties->internal;
+    rc = copy_properties(exchange, properties);
+    if (rc)
+        return rc;
+    HASH_ADD_KEYPTR(by_name, vhost->exchanges, exchange->destination.name.data,
+                    exchange->destination.name.size, exchange);
+    if (!exchange->by_name.tbl)
+        return -ENOMEM;
+    *ret_exchange = TAKE(exchange);
+    return 0;
+}
+
+static void leave_vhost(struct exchange *exchange)
+{
+    struct vhost *vhost = exchange->destination.vhost;
+
+    HASH_DELETE(by_name, vhost->exchanges, exchange);
+    vhost->broker->topology_generation++;
+}
+
+void exchange_destroy(struct exchange *exchange)
+{
+    while (exchange->bindings)
+        binding_free(exchange->bindings);
+    while (exchange->destination.bindings)
+        binding_free(exchange->destination.bindings);
+    leave_vhost(exchange);
+    exchange_free(exchange);
+}
+
+void exchange_delete_doomed(struct exchange *doomed)
+{
+    while (doomed) {
+        struct exchange *exchange = doomed;
+
+        doomed = exchange->deleted_next;
+        while (exchange->bindings)
+            binding_drop(exchange->bindings, &doomed);
+        while (exchange->destination.bindings)
+            binding_drop(exchange->destination.bindings, &doomed);
+        if (exchange->durable)
+            meta_delete_exchange(exchange);
+        leave_vhost(exchange);
+        exchange_free(exchange);
+    }
+}
+
+void exchange_delete(struct exchange *exchange)
+{
+    exchange->deleted = true;
+    exchange->deleted_next = NULL;
+    exchange_delete_doomed(exchange);
+}
+
+/* --- declaring --- */
+
+static int check_alternate(const struct exchange *exchange, struct amqp_table arguments,
+                           struct amqp_error *err)
+{
+    struct amqp_str key = amqp_str_from(ALTERNATE);
+    struct amqp_value received, current;
+    bool has_received = amqp_table_get(arguments, key, &received);
+    bool has_current = amqp_table_get(exchange->arguments, key, &current);
+
+    return equivalence_check_values(&exchange->destination, ALTERNATE,
+                                    has_received ? &received : NULL,
+                                    has_current ? &current : NULL, err);
+}
+
+/* Other arguments are not compared (6.3). */
+static int check_equivalence(const struct exchange *exchange,
+                             const struct exchange_properties *properties,
+                             const struct exchange_type *type, struct amqp_error *err)
+{
+    const struct destination *destination = &exchange->destination;
+    int rc = equivalence_check_word(destination, "type", type->name, exchange_type_name(exchange),
+                                    err);
+
+    if (!rc)
+        rc = equivalence_check_flag(destination, "durable", properties->durable,
+                                    exchange->durable, err);
+    if (!rc)
+        rc = equivalence_check_flag(destination, "auto_delete", properties->auto_delete,
+                                    exchange->auto_delete, err);
+    if (!rc)
+        rc = equivalence_check_flag(destination, "internal", properties->internal,
+                                    exchange->internal, err);
+    return rc ? rc : check_alternate(exchange, properties->arguments, err);
+}
+
+static int check_new(const struct vhost *vhost, const struct exchange_properties *properties,
+                     struct amqp_error *err)
+{
+    struct amqp_value alternate;
+
+    if (amqp_str_starts_with(properties->name, AMQP_STR("amq.")))
+        return amqp_raise(err, AMQP_ACCESS_REFUSED,
+                          "exchange name '%.*s' contains reserved prefix 'amq.*'",
+                          AMQP_STR_ARG(properties->name));
+    if (amqp_table_get(properties->arguments, amqp_str_from(ALTERNATE), &alternate) &&
+        alternate.type != 'S')
+        return amqp_raise(err, AMQP_PRECONDITION_FAILED,
+                          "invalid type '%s' for arg '%s' in exchange '%.*s' in vhost '%s'",
+                          amqp_value_type_name(&alternate), ALTERNATE,
+                          AMQP_STR_ARG(properties->name), vhost->name);
+    return 0;
+}
+
+static int create(struct vhost *vhost, const struct exchange_properties *properties,
+                  struct exchange **ret_exchange)
+{
+    struct exchange *exchange;
+    int rc = exchange_new(vhost, properties, &exchange);
+
+    if (rc)
+        return rc;
+    if (exchange->durable) {
+        rc = meta_put_exchange(exchange);
+        if (rc) {
+            exchange_destroy(exchange);
+            return rc;
+        }
+    }
+    *ret_exchange = exchange;
+    return 0;
+}
+
+int exchange_declare(struct vhost *vhost, const struct exchange_properties *properties,
+                     struct amqp_str type_name, struct amqp_error *err,
+                     struct exchange **ret_exchange)
+{
+    const struct exchange_type *type = exchange_type_find(type_name);
+    struct exchange_properties typed = *properties;
+    struct exchange *exchange;
+    int rc;
+
+    if (!type)
+        return amqp_raise(err, AMQP_PRECONDITION_FAILED, "unknown exchange type '%.*s'",
+                          AMQP_STR_ARG(type_name));
+    if (properties->name.size == 0)
+        return amqp_raise(err, AMQP_ACCESS_REFUSED,
+                          "operation not permitted on the default exchange");
+    exchange = vhost_get_exchange(vhost, properties->name);
+    if (exchange) {
+        rc = check_equivalence(exchange, properties, type, err);
+        if (!rc)
+            *ret_exchange = exchange;
+        return rc;
+    }
+    typed.type = type;
+    rc = check_new(vhost, &typed, err);
+    return rc ? rc : create(vhost, &typed, ret_exchange);
+}

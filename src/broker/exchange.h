@@ -1,0 +1,148 @@
+/*
+ * exchange.h - exchanges, their types, and the bindings between them and queues
+ *
+ * A binding joins a source exchange with a *destination*, the part that queues and exchanges have
+ * in common. The exchange type indexes the bindings of an exchange as suits its matching and is
+ * asked, for one message, to add every matching destination to a route (route.h). Types are
+ * vtables; the four built-in ones use no other door.
+ */
+#ifndef BROKER_EXCHANGE_H
+#define BROKER_EXCHANGE_H
+
+#include <uthash.h>
+
+#include "amqp/base.h"
+#include "amqp/reply.h"
+#include "amqp/table.h"
+#include "broker/hash_table.h"
+
+struct vhost;
+struct exchange;
+struct binding;
+struct route;
+struct route_cache;
+
+/** struct destination - what a binding points to; first member of struct queue, struct exchange */
+struct destination {
+    bool is_exchange;
+    struct vhost *vhost;
+    struct amqp_str name;      /* owned by the queue or exchange, NUL after it */
+    struct binding *bindings;  /* bindings *to* it: list by next_to */
+    uint32_t binding_count;
+    uint64_t visited;          /* route generation that has seen it: once a publish */
+};
+
+struct binding {
+    struct exchange *source;
+    struct destination *destination;
+    struct amqp_str key;             /* binding key, in this allocation */
+    struct amqp_table arguments;     /* checked, in this allocation */
+    bool durable;                    /* source and destination are durable: it is in the store */
+    struct binding *next_from, *prev_from; /* of source->bindings */
+    struct binding *next_to, *prev_to;     /* of destination->bindings */
+    struct binding *next_same, *prev_same; /* for the type's index: bindings under the same key */
+    void *index;                           /* the type's */
+    struct hash_link by_identity;          /* of vhost->bindings */
+};
+
+struct exchange_type {
+    const char *name;
+    /** the route depends on the routing key alone, so it may be remembered by key */
+    bool by_key;
+    /** as quick as looking up a remembered route: not worth remembering */
+    bool quick;
+    /** the routing key plays no part: asked once, however many keys a message has */
+    bool ignores_key;
+    /** check a binding's arguments before it is made; NULL: anything goes */
+    int (*check)(struct exchange *exchange, struct amqp_table arguments, struct amqp_error *err);
+    int (*bind)(struct exchange *exchange, struct binding *binding); /* 0 or -ENOMEM */
+    void (*unbind)(struct exchange *exchange, struct binding *binding);
+    /** add matching destinations with route_add(); 0 or -ENOMEM */
+    int (*match)(struct exchange *exchange, struct amqp_str routing_key, struct route *route);
+    void (*release)(struct exchange *exchange); /* free exchange->index */
+};
+
+struct exchange {
+    struct destination destination;
+    const struct exchange_type *type; /* NULL only for the default exchange, which route.c knows */
+    void *index;                      /* the type's */
+    bool durable;
+    bool auto_delete;
+    bool internal;
+    bool had_binding;                 /* auto-delete waits for a first one */
+    struct amqp_table arguments;      /* owned */
+    bool has_alternate;
+    struct amqp_str alternate;        /* alternate exchange, borrowed from arguments */
+    struct binding *bindings;         /* bindings *from* it: list by next_from */
+    uint32_t binding_count;
+    struct route_cache *cache;
+    uint64_t published_in;            /* messages that came to it from publishers */
+    struct exchange *pending_next;    /* of route->pending: still to be visited by this publish */
+    bool deleted;                     /* on a list by deleted_next, about to be freed */
+    struct exchange *deleted_next;
+    UT_hash_handle by_name;           /* of vhost->exchanges */
+};
+
+/** exchange_type_find() - direct, fanout, topic, headers; NULL for others */
+const struct exchange_type *exchange_type_find(struct amqp_str name);
+
+/** exchange_type_name() - "direct" for the default exchange */
+const char *exchange_type_name(const struct exchange *exchange);
+
+struct exchange_properties {
+    struct amqp_str name;
+    const struct exchange_type *type;
+    bool durable, auto_delete, internal;
+    struct amqp_table arguments; /* copied */
+};
+
+/** exchange_new() - make it and add it to its vhost, no checks, nothing stored; 0 or -ENOMEM */
+int exchange_new(struct vhost *vhost, const struct exchange_properties *properties,
+                 struct exchange **ret_exchange);
+
+/** exchange_destroy() - at shutdown: free it and the bindings from and to it, nothing else */
+void exchange_destroy(struct exchange *exchange);
+
+/**
+ * exchange_delete() - remove it from its vhost together with the bindings from and to it
+ *
+ * Sources that were auto-delete and lost their last binding with it are removed as well, and the
+ * metadata of everything durable that went is deleted in the store's open commit.
+ */
+void exchange_delete(struct exchange *exchange);
+
+/**
+ * exchange_declare() - exchange.declare after permissions: equivalence or creation
+ * @type_name: looked up here; unknown: 406 "unknown exchange type 'T'" (amqp-0-9-1.md 6.3, 12)
+ *
+ * Checks in RabbitMQ's order (6.3), except permissions, which the channel has checked.
+ * A durable exchange is put into the open commit.
+ */
+int exchange_declare(struct vhost *vhost, const struct exchange_properties *properties,
+                     struct amqp_str type_name, struct amqp_error *err,
+                     struct exchange **ret_exchange);
+
+/** struct binding_request - names of queue.bind, exchange.bind and their opposites */
+struct binding_request {
+    struct exchange *source;
+    struct destination *destination;
+    struct amqp_str key;
+    struct amqp_table arguments; /* checked */
+    bool destination_durable;    /* and not exclusive */
+};
+
+/** binding_find() - the binding with the same source, destination, key and arguments, or NULL */
+struct binding *binding_find(const struct binding_request *request);
+/** binding_add() - make it unless it exists; a durable one is put into the open commit */
+int binding_add(const struct binding_request *request, struct amqp_error *err);
+/** binding_restore() - the same on recovery: the store has it already */
+int binding_restore(const struct binding_request *request, struct amqp_error *err);
+/**
+ * binding_remove() - free it, drop it from the store; an auto-delete source without bindings left
+ * is deleted too (so @binding->source may be gone)
+ */
+void binding_remove(struct binding *binding);
+/** destination_unbind_all() - remove every binding to a queue or exchange that goes away */
+void destination_unbind_all(struct destination *destination);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * exchange_direct.c - routing key and binding key are the same octets
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "broker/exchange_types.h"
+#include "broker/key_index.h"
+#include "broker/route.h"
+
+static int direct_bind(struct exchange *exchange, struct binding *binding)
+{
+    if (!exchange->index)
+        exchange->index = calloc(1, sizeof(struct key_index));
+    return exchange->index ? key_index_add(exchange->index, binding) : -ENOMEM;
+}
+
+static void direct_unbind(struct exchange *exchange, struct binding *binding)
+{
+    key_index_remove(exchange->index, binding);
+}
+
+static int direct_match(struct exchange *exchange, struct amqp_str routing_key,
+                        struct route *route)
+{
+    struct binding *binding =
+        exchange->index ? key_index_find(exchange->index, routing_key) : NULL;
+    int rc = 0;
+
+    for (; binding && !rc; binding = binding->next_same)
+        rc = route_add(route, binding->destination);
+    return rc;
+}
+
+static void direct_release(struct exchange *exchange)
+{
+    free(TAKE(exchange->index));
+}
+
+const struct exchange_type exchange_direct = {
+    .name = "direct",
+    .by_key = true,
+    .quick = true,
+    .bind = direct_bind,
+    .unbind = direct_unbind,
+    .match = direct_match,
+    .release = direct_release,
+};

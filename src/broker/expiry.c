@@ -1,0 +1,156 @@
+/*
+ * expiry.c - the heap of messages that are out of step with their queue
+ *
+ * A record is true when ready_find() finds its place and the entry there has ENTRY_TIMED and the
+ * same time; a message that was delivered and came back has a new record, and the old one is
+ * recognised by the flag having been counted as stale: whichever of two equal records comes up
+ * first takes the message, the other then finds nothing.
+ */
+#include "broker/expiry.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { EXPIRY_FIRST_CAPACITY = 32, EXPIRY_STALE_ALLOWED = 64 };
+
+void expiry_init(struct expiry *expiry)
+{
+    *expiry = (struct expiry){ 0 };
+}
+
+void expiry_release(struct expiry *expiry)
+{
+    free(expiry->heap);
+    *expiry = (struct expiry){ 0 };
+}
+
+static bool earlier(const struct expiry_record *a, const struct expiry_record *b)
+{
+    return a->expires_ms < b->expires_ms ||
+           (a->expires_ms == b->expires_ms && a->place < b->place);
+}
+
+static void sift_down(struct expiry_record *heap, uint32_t at, uint32_t count)
+{
+    struct expiry_record moving = heap[at];
+
+    for (;;) {
+        uint32_t child = 2 * at + 1;
+
+        if (child >= count)
+            break;
+        if (child + 1 < count && earlier(&heap[child + 1], &heap[child]))
+            child++;
+        if (!earlier(&heap[child], &moving))
+            break;
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = moving;
+}
+
+static void sift_up(struct expiry_record *heap, uint32_t at)
+{
+    struct expiry_record moving = heap[at];
+
+    while (at > 0 && earlier(&moving, &heap[(at - 1) / 2])) {
+        heap[at] = heap[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    heap[at] = moving;
+}
+
+static int add(struct expiry *expiry, const struct queue_entry *entry)
+{
+    if (expiry->count == expiry->capacity) {
+        uint32_t capacity = expiry->capacity ? expiry->capacity * 2 : EXPIRY_FIRST_CAPACITY;
+        struct expiry_record *heap = realloc(expiry->heap, capacity * sizeof *heap);
+
+        if (!heap)
+            return -ENOMEM;
+        expiry->heap = heap;
+        expiry->capacity = capacity;
+    }
+    expiry->heap[expiry->count] =
+        (struct expiry_record){ entry->expires_ms, entry->sequence << 8 | entry->priority };
+    sift_up(expiry->heap, expiry->count++);
+    return 0;
+}
+
+int expiry_admit(struct expiry *expiry, struct queue_entry *entry, bool alone, bool ordered)
+{
+    uint64_t expires_ms = entry->expires_ms ? entry->expires_ms : UINT64_MAX;
+    int rc;
+
+    entry->flags &= (uint8_t)~ENTRY_TIMED;
+    if (alone) {
+        expiry->latest_ms = 0;
+        expiry->in_step = false;
+    }
+    if (!ordered && expires_ms >= expiry->latest_ms) {
+        expiry->latest_ms = expires_ms;
+        expiry->in_step |= entry->expires_ms != 0;
+        return 0;
+    }
+    if (!entry->expires_ms)
+        return 0;
+    rc = add(expiry, entry);
+    if (!rc)
+        entry->flags |= ENTRY_TIMED;
+    return rc;
+}
+
+static struct queue_entry *find(struct ready *ready, const struct expiry_record *record)
+{
+    struct queue_entry *entry =
+        ready_find(ready, (uint8_t)record->place, record->place >> 8);
+
+    return entry && (entry->flags & ENTRY_TIMED) && entry->expires_ms == record->expires_ms
+               ? entry
+               : NULL;
+}
+
+static void pop(struct expiry *expiry)
+{
+    if (--expiry->count == 0) {
+        free(expiry->heap);
+        expiry->heap = NULL;
+        expiry->capacity = expiry->stale = 0;
+        return;
+    }
+    expiry->heap[0] = expiry->heap[expiry->count];
+    sift_down(expiry->heap, 0, expiry->count);
+}
+
+/* Keeps the records of messages that are still there, and makes a heap of them again. */
+static void drop_stale(struct expiry *expiry, struct ready *ready)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < expiry->count; i++)
+        if (find(ready, &expiry->heap[i]))
+            expiry->heap[kept++] = expiry->heap[i];
+    expiry->count = kept;
+    expiry->stale = 0;
+    for (uint32_t i = kept / 2; i-- > 0;)
+        sift_down(expiry->heap, i, kept);
+}
+
+bool expiry_take_due(struct expiry *expiry, struct ready *ready, uint64_t wall_ms,
+                     struct queue_entry *ret_entry)
+{
+    if (UNLIKELY(expiry->stale > expiry->count / 2 + EXPIRY_STALE_ALLOWED))
+        drop_stale(expiry, ready);
+    while (expiry->count && expiry->heap[0].expires_ms <= wall_ms) {
+        struct queue_entry *entry = find(ready, &expiry->heap[0]);
+
+        pop(expiry);
+        if (entry) {
+            ready_remove(ready, entry, ret_entry);
+            return true;
+        }
+        if (expiry->stale)
+            expiry->stale--;
+    }
+    return false;
+}

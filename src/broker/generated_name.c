@@ -1,0 +1,33 @@
+/*
+ * generated_name.c - unguessable names
+ */
+#include "broker/generated_name.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
+enum { RANDOM_BYTES = 16, ENCODED_BYTES = 22 };
+
+int generate_name(const char *prefix, char out[GENERATED_NAME_BYTES], struct amqp_str *ret_name)
+{
+    unsigned char random[RANDOM_BYTES], encoded[RANDOM_BYTES * 2];
+    size_t prefix_bytes = strlen(prefix);
+
+    assert(prefix_bytes + ENCODED_BYTES < GENERATED_NAME_BYTES);
+    if (RAND_bytes(random, sizeof random) != 1)
+        return -EIO;
+    EVP_EncodeBlock(encoded, random, sizeof random); /* 22 characters and "==" */
+    for (size_t i = 0; i < ENCODED_BYTES; i++) {
+        if (encoded[i] == '+')
+            encoded[i] = '-';
+        else if (encoded[i] == '/')
+            encoded[i] = '_';
+    }
+    memcpy(out, prefix, prefix_bytes);
+    memcpy(out + prefix_bytes, encoded, ENCODED_BYTES);
+    out[prefix_bytes + ENCODED_BYTES] = '\0';
+    *ret_name = (struct amqp_str){ out, prefix_bytes + ENCODED_BYTES };
+    return 0;
+}

@@ -1,0 +1,83 @@
+/*
+ * hash_table.c - see hash_table.h
+ *
+ * The number of buckets is a power of two, doubled when there are more elements than buckets. An
+ * emptied table gives its buckets back, so that the owner has nothing to release.
+ */
+#include "broker/hash_table.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+enum { BUCKETS_MIN = 8 };
+
+uint64_t hash_octets(uint64_t seed, const void *data, size_t size)
+{
+    const uint8_t *at = data;
+    uint64_t hash = seed ^ (size * 0x9e3779b97f4a7c15u);
+    uint64_t word;
+
+    for (; size >= sizeof word; size -= sizeof word, at += sizeof word) {
+        memcpy(&word, at, sizeof word);
+        hash = hash_mix(hash ^ word);
+    }
+    word = 0;
+    if (size)
+        memcpy(&word, at, size);
+    return hash_mix(hash ^ word);
+}
+
+static bool resize(struct hash_table *table, size_t n_buckets)
+{
+    struct hash_link **buckets = calloc(n_buckets, sizeof *buckets);
+
+    if (!buckets)
+        return false;
+    for (size_t i = 0; table->buckets && i <= table->mask; i++) {
+        struct hash_link *link = table->buckets[i], *next;
+
+        for (; link; link = next) {
+            struct hash_link **bucket = &buckets[link->hash & (n_buckets - 1)];
+
+            next = link->next;
+            link->next = *bucket;
+            *bucket = link;
+        }
+    }
+    free(table->buckets);
+    table->buckets = buckets;
+    table->mask = n_buckets - 1;
+    return true;
+}
+
+int hash_table_add(struct hash_table *table, struct hash_link *link, uint64_t hash)
+{
+    struct hash_link **bucket;
+
+    if (!table->buckets && !resize(table, BUCKETS_MIN))
+        return -ENOMEM;
+    if (table->count > table->mask)
+        (void)resize(table, 2 * (table->mask + 1)); /* else its chains grow longer */
+    bucket = &table->buckets[hash & table->mask];
+    link->hash = hash;
+    link->next = *bucket;
+    *bucket = link;
+    table->count++;
+    return 0;
+}
+
+void hash_table_remove(struct hash_table *table, struct hash_link *link)
+{
+    struct hash_link **at = &table->buckets[link->hash & table->mask];
+
+    while (*at != link) {
+        assert(*at);
+        at = &(*at)->next;
+    }
+    *at = link->next;
+    if (--table->count == 0) {
+        free(table->buckets);
+        *table = (struct hash_table){ 0 };
+    }
+}

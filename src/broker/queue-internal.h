@@ -1,0 +1,65 @@
+/*
+ * queue-internal.h - what the files of the queue module share
+ */
+#ifndef BROKER_QUEUE_INTERNAL_H
+#define BROKER_QUEUE_INTERNAL_H
+
+#include "broker/queue.h"
+
+#include "broker/dead_letter.h"
+
+/** struct pending_get - a basic.get that waits for its message to be read from the store */
+struct pending_get {
+    struct channel *channel;
+    bool no_ack;
+    struct pending_get *next;
+};
+
+/** queue_release_entry() - let go of an entry that is in no structure any more */
+void queue_release_entry(struct queue *queue, struct queue_entry *entry);
+
+/** queue_discard() - an entry that is in no structure any more is dead-lettered, or dropped */
+void queue_discard(struct queue *queue, struct queue_entry *entry, enum dead_letter_reason reason);
+
+/** queue_put_back() - to its own position among the ready ones. 0 or -ENOMEM */
+int queue_put_back(struct queue *queue, struct queue_entry *entry);
+
+/** queue_pop() - remove the first ready entry, whatever its state; false when there is none */
+bool queue_pop(struct queue *queue, struct queue_entry *ret_entry);
+
+/** queue_head() - the first ready entry if it is in memory; else NULL, and reading it has begun */
+struct queue_entry *queue_head(struct queue *queue);
+
+/** queue_fetch_for_discard() - read @entry's message, then dead-letter it; 0 or -ENOMEM */
+int queue_fetch_for_discard(struct queue *queue, const struct queue_entry *entry,
+                            enum dead_letter_reason reason);
+
+/** queue_hand_out() - give entries to consumers and waiting gets */
+void queue_hand_out(struct queue *queue);
+
+/** queue_keep_limits() - length limits, expired messages, the timer */
+void queue_keep_limits(struct queue *queue);
+/** queue_upkeep_needed() - whether queue_keep_limits() could have something to do */
+static inline bool queue_upkeep_needed(const struct queue *queue)
+{
+    return queue->settings->limited || !expiry_is_idle(&queue->expiry);
+}
+/** queue_on_timer() - queue->timer's function */
+void queue_on_timer(struct timer *timer, uint64_t now_ms);
+/** queue_set_timer() - to the next message or the queue itself that expires */
+void queue_set_timer(struct queue *queue);
+
+/** queue_cancel_consumers() - cancel all, with basic.cancel to clients that understand it */
+void queue_cancel_consumers(struct queue *queue);
+/** consumer_block() - it cannot take a message now */
+void consumer_block(struct consumer *consumer);
+/** consumer_can_take() - prefetch, flow and socket allow one more delivery */
+bool consumer_can_take(const struct consumer *consumer);
+/** consumer_rotate() - the served consumer goes behind its equals */
+void consumer_rotate(struct consumer *consumer);
+/** queue_answer_gets() - waiting gets whose message is there, or that find the queue empty */
+void queue_answer_gets(struct queue *queue);
+/** queue_raise_locked() - 405 with RabbitMQ's text */
+int queue_raise_locked(const struct queue *queue, struct amqp_error *err);
+
+#endif

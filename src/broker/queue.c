@@ -1,0 +1,395 @@
+/*
+ * queue.c - the life of a queue, and of the entries in it
+ *
+ * Declaring is in queue_declare.c, handing out in queue_dispatch.c. Here: making, deleting,
+ * pushing, requeueing, settling, purging. `unacked_count` changes only here and where entries go out
+ * (queue_take(), channel_deliver()), always together with the entry that it counts.
+ */
+#include "broker/queue.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "broker/broker.h"
+#include "broker/connection-internal.h"
+#include "broker/consumer_timeout.h"
+#include "broker/meta.h"
+#include "broker/queue-internal.h"
+#include "broker/vhost.h"
+
+static int copy_name(struct queue *queue, struct amqp_str name)
+{
+    char *copy = malloc(name.size + 1);
+
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy, name.data, name.size);
+    copy[name.size] = '\0';
+    queue->destination.name = (struct amqp_str){ copy, name.size };
+    return 0;
+}
+
+static int copy_arguments(struct queue *queue, struct amqp_table arguments)
+{
+    uint8_t *copy;
+
+    if (arguments.size == 0)
+        return 0;
+    copy = malloc(arguments.size);
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy, arguments.data, arguments.size);
+    queue->arguments = (struct amqp_table){ copy, arguments.size };
+    return 0;
+}
+
+static void queue_free(struct queue *queue)
+{
+    ready_release(&queue->ready);
+    expiry_release(&queue->expiry);
+    queue_settings_free(queue->settings);
+    free((char *)queue->destination.name.data);
+    free((uint8_t *)queue->arguments.data);
+    free(queue);
+}
+DEFINE_OWNED(queue_free, struct queue *)
+
+int queue_new(struct vhost *vhost, const struct queue_properties *properties,
+              struct queue **ret_queue)
+{
+    OWNED(queue_free) struct queue *queue = calloc(1, sizeof *queue);
+    struct store *store = vhost->broker->store;
+    int rc;
+
+    if (!queue)
+        return -ENOMEM;
+    ready_init(&queue->ready);
+    expiry_init(&queue->expiry);
+    queue->settings = &queue_settings_default;
+    queue->destination.vhost = vhost;
+    queue->refs = 1;
+    queue->next_sequence = 1;
+    queue->durable = properties->durable && !properties->exclusive;
+    queue->exclusive = properties->exclusive;
+    queue->auto_delete = properties->auto_delete;
+    queue->owner = properties->owner;
+    queue->last_used_ms = vhost->broker->now_ms;
+    queue->timer.fire = queue_on_timer;
+    rc = copy_name(queue, properties->name);
+    if (!rc)
+        rc = copy_arguments(queue, properties->arguments);
+    if (!rc)
+        rc = queue_settings_compile(queue, &queue->settings);
+    if (rc)
+        return rc;
+    if (queue->durable && store)
+        queue->id = properties->id ? properties->id : store_new_queue_id(store);
+    HASH_ADD_KEYPTR(by_name, vhost->queues, queue->destination.name.data,
+                    queue->destination.name.size, queue);
+    vhost->queue_count++;
+    if (queue->owner)
+        DL_APPEND2(queue->owner->exclusive_queues, queue, owned_prev, owned_next);
+    consumer_timeout_note(vhost->broker, queue->settings->consumer_timeout_ms);
+    queue_set_timer(queue);
+    *ret_queue = TAKE(queue);
+    return 0;
+}
+
+void queue_unref(struct queue *queue)
+{
+    assert(queue->refs > 0);
+    if (--queue->refs == 0)
+        queue_free(queue);
+}
+
+/* The entry's message, and its place in the store, are given up. */
+void queue_release_entry(struct queue *queue, struct queue_entry *entry)
+{
+    uint64_t location = entry->location;
+
+    if (entry->flags & ENTRY_RESIDENT)
+        location = entry->message->location;
+    if ((entry->flags & ENTRY_STORED) && queue_vhost(queue)->broker->store)
+        /* A settlement lost to want of memory only redelivers after a restart. */
+        (void)store_settle(queue_vhost(queue)->broker->store, queue->id, entry->sequence, location);
+    if (entry->flags & ENTRY_RESIDENT)
+        message_unref(entry->message);
+    entry->flags = 0;
+}
+
+static void drop_ready(struct queue *queue)
+{
+    struct queue_entry entry;
+
+    while (queue_pop(queue, &entry))
+        queue_release_entry(queue, &entry);
+}
+
+static void leave_vhost(struct queue *queue)
+{
+    struct vhost *vhost = queue_vhost(queue);
+
+    HASH_DELETE(by_name, vhost->queues, queue);
+    vhost->queue_count--;
+    vhost->broker->topology_generation++;
+    if (queue->owner)
+        DL_DELETE2(queue->owner->exclusive_queues, queue, owned_prev, owned_next);
+    queue->owner = NULL;
+    queue->deleted = true;
+    timers_cancel(&vhost->broker->timers, &queue->timer);
+}
+
+void queue_delete(struct queue *queue)
+{
+    struct broker *broker = queue_vhost(queue)->broker;
+
+    assert(!queue->deleted);
+    leave_vhost(queue);
+    destination_unbind_all(&queue->destination);
+    if (queue->id) {
+        meta_delete_queue(queue);
+        if (broker->store)
+            (void)store_forget_queue(broker->store, queue->id); /* else an orphan, dropped at start */
+    }
+    drop_ready(queue);
+    queue_cancel_consumers(queue);
+    queue_answer_gets(queue);
+    queue_unref(queue);
+}
+
+void queue_destroy(struct queue *queue)
+{
+    struct queue_entry entry;
+
+    leave_vhost(queue);
+    while (queue_pop(queue, &entry))
+        if (entry.flags & ENTRY_RESIDENT)
+            message_unref(entry.message);
+    queue_unref(queue);
+}
+
+static bool is_stored(const struct queue *queue, const struct message *message)
+{
+    return queue->id && (message->persistent || queue->settings->type == QUEUE_TYPE_QUORUM);
+}
+
+static int store_entry(struct queue *queue, struct message *message,
+                       const struct queue_entry *entry)
+{
+    struct store *store = queue_vhost(queue)->broker->store;
+    int rc;
+
+    if (!message->location) {
+        uint8_t head[MESSAGE_STORED_HEAD_BYTES];
+        struct iovec parts[MESSAGE_STORED_PARTS];
+
+        message_stored_parts(message, head, parts);
+        rc = store_append(store, parts, MESSAGE_STORED_PARTS, &message->location);
+        if (rc)
+            return rc;
+    }
+    return store_enqueue(store, &(struct store_entry){ .queue_id = queue->id,
+                                                       .sequence = entry->sequence,
+                                                       .location = message->location,
+                                                       .expires_ms = entry->expires_ms,
+                                                       .body_bytes = message->body_bytes,
+                                                       .priority = entry->priority });
+}
+
+/* The smaller of the queue's TTL and the message's own; 0: never (extensions.md 1.5). */
+static uint64_t expires_ms(const struct queue *queue, const struct message *message)
+{
+    int64_t ttl_ms = queue->settings->message_ttl_ms;
+
+    if (message->expiration_ms >= 0 && (ttl_ms < 0 || message->expiration_ms < ttl_ms))
+        ttl_ms = message->expiration_ms;
+    return ttl_ms < 0 ? 0 : queue_vhost(queue)->broker->wall_ms + (uint64_t)ttl_ms;
+}
+
+static bool is_over(const struct queue_settings *settings, uint64_t count, uint64_t bytes)
+{
+    return (settings->max_length >= 0 && count > (uint64_t)settings->max_length) ||
+           (settings->max_length_bytes >= 0 && bytes > (uint64_t)settings->max_length_bytes);
+}
+
+/* Judged before the message goes in, after consumers have had what they can take. */
+static bool refuses(struct queue *queue, const struct message *message)
+{
+    const struct queue_settings *settings = queue->settings;
+
+    if (settings->overflow == QUEUE_OVERFLOW_DROP_HEAD ||
+        !is_over(settings, queue->ready.count + 1, queue->ready.bytes + message->body_bytes))
+        return false;
+    queue_hand_out(queue);
+    return is_over(settings, queue->ready.count + 1, queue->ready.bytes + message->body_bytes);
+}
+
+static int push(struct queue *queue, struct message *message, struct push_outcome *outcome)
+{
+    struct queue_entry entry = { .sequence = queue->next_sequence,
+                                 .message = message,
+                                 .expires_ms = expires_ms(queue, message),
+                                 .body_bytes = message->body_bytes,
+                                 .flags = ENTRY_RESIDENT };
+    int rc;
+
+    if (queue->settings->max_priority)
+        entry.priority = message->priority < queue->settings->max_priority
+                             ? message->priority
+                             : queue->settings->max_priority;
+    if (is_stored(queue, message)) {
+        rc = store_entry(queue, message, &entry);
+        if (rc)
+            return rc;
+        entry.flags |= ENTRY_STORED;
+    }
+    message_ref(message);
+    rc = expiry_admit(&queue->expiry, &entry, queue->ready.count == 0,
+                      queue->settings->max_priority != 0);
+    if (!rc)
+        rc = ready_push(&queue->ready, &entry);
+    if (rc) {
+        queue_release_entry(queue, &entry);
+        return rc;
+    }
+    queue->next_sequence++;
+    if (entry.flags & ENTRY_STORED)
+        outcome->stored = true;
+    queue_wake(queue);
+    return 0;
+}
+
+int queue_push(struct queue *queue, struct message *message, struct push_outcome *outcome)
+{
+    if (LIKELY(!queue->settings->limited) || !refuses(queue, message))
+        return push(queue, message, outcome);
+    outcome->refused = true;
+    if (queue->settings->overflow == QUEUE_OVERFLOW_REJECT_PUBLISH_DLX)
+        dead_letter_refused(queue, message);
+    return 0;
+}
+
+int queue_recover_entry(struct queue *queue, const struct store_entry *stored)
+{
+    struct queue_entry entry = {
+        .sequence = stored->sequence,
+        .location = stored->location,
+        .expires_ms = stored->expires_ms,
+        .body_bytes = stored->body_bytes,
+        .delivery_count = (uint16_t)(stored->delivery_count > UINT16_MAX ? UINT16_MAX
+                                                                         : stored->delivery_count),
+        .priority = stored->priority,
+        .flags = (uint8_t)(ENTRY_STORED | (stored->delivered ? ENTRY_REDELIVERED : 0)),
+    };
+    int rc = expiry_admit(&queue->expiry, &entry, queue->ready.count == 0,
+                          queue->settings->max_priority != 0);
+
+    if (!rc)
+        rc = ready_push(&queue->ready, &entry);
+    if (!rc && queue->next_sequence <= entry.sequence)
+        queue->next_sequence = entry.sequence + 1;
+    return rc;
+}
+
+int queue_put_back(struct queue *queue, struct queue_entry *entry)
+{
+    int rc = 0;
+
+    if (entry->expires_ms)
+        rc = expiry_admit(&queue->expiry, entry, false, true);
+    return rc ? rc : ready_put_back(&queue->ready, entry);
+}
+
+bool queue_pop(struct queue *queue, struct queue_entry *ret_entry)
+{
+    if (!ready_pop(&queue->ready, ret_entry))
+        return false;
+    expiry_leave(&queue->expiry, ret_entry);
+    return true;
+}
+
+void queue_discard(struct queue *queue, struct queue_entry *entry, enum dead_letter_reason reason)
+{
+    if (!queue->settings->dead_letters || queue->deleted) {
+        queue_release_entry(queue, entry);
+        return;
+    }
+    if (entry->flags & ENTRY_RESIDENT)
+        dead_letter_add(queue, entry, reason);
+    else if ((entry->flags & ENTRY_LOST) || queue_fetch_for_discard(queue, entry, reason))
+        /* Unreadable, or no memory: it stays in the store, for the next start. */
+        return;
+}
+
+/* True when the entry has been returned too often for its queue. */
+static bool past_delivery_limit(const struct queue *queue, const struct queue_entry *entry)
+{
+    int64_t limit = queue->settings->delivery_limit;
+
+    return limit >= 0 && entry->delivery_count > limit;
+}
+
+void queue_requeue(struct queue *queue, struct queue_entry *entry)
+{
+    struct broker *broker = queue_vhost(queue)->broker;
+
+    assert(queue->unacked_count > 0);
+    if (queue->deleted) {
+        queue_settle(queue, entry);
+        return;
+    }
+    queue->unacked_count--;
+    entry->flags |= ENTRY_REDELIVERED;
+    if (entry->delivery_count < UINT16_MAX)
+        entry->delivery_count++;
+    if (past_delivery_limit(queue, entry)) {
+        queue_discard(queue, entry, DEAD_LETTER_DELIVERY_LIMIT);
+        return;
+    }
+    if (queue_put_back(queue, entry)) {
+        broker_log(broker, BROKER_LOG_ERROR, "no memory to requeue a message to queue '%s'",
+                   queue->destination.name.data);
+        entry->flags &= (uint8_t)~ENTRY_STORED; /* the store keeps it for the next start */
+        queue_release_entry(queue, entry);
+        return;
+    }
+    if (entry->flags & ENTRY_STORED)
+        /* A count lost to want of memory is a count too low after a restart. */
+        (void)store_count_delivery(broker->store, queue->id, entry->sequence,
+                                   entry->delivery_count);
+    queue_wake(queue);
+}
+
+void queue_settle(struct queue *queue, struct queue_entry *entry)
+{
+    assert(queue->unacked_count > 0);
+    queue->unacked_count--;
+    queue_release_entry(queue, entry);
+}
+
+void queue_reject(struct queue *queue, struct queue_entry *entry)
+{
+    assert(queue->unacked_count > 0);
+    queue->unacked_count--;
+    queue_discard(queue, entry, DEAD_LETTER_REJECTED);
+}
+
+uint32_t queue_purge(struct queue *queue)
+{
+    uint32_t count;
+
+    queue_dispatch(queue);
+    count = queue_ready_count(queue);
+    drop_ready(queue);
+    return count;
+}
+
+int queue_check_access(const struct queue *queue, const struct connection *connection,
+                       struct amqp_error *err)
+{
+    if (!queue->exclusive || queue->owner == connection)
+        return 0;
+    return queue_raise_locked(queue, err);
+}

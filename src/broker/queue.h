@@ -1,0 +1,231 @@
+/*
+ * queue.h - queues and their consumers
+ *
+ * A queue holds ready entries (ready.h), counts those that are out with consumers, and is worked on
+ * by queue_dispatch(), which runs once a turn for every queue that has something to do, and before
+ * anything looks at the queue (get, purge, counts). It hands entries to consumers, then drops what
+ * is over a length limit, then what has expired, in this order: a message for which a consumer
+ * waits is handed over whatever the limits.
+ *
+ * Consumers stand in one of three lists: *ready* ones, highest priority first and round robin
+ * within; *blocked* ones, which cannot take a message (prefetch, flow, a full socket); and, with
+ * single active consumer, *waiting* ones. One that is found unable moves to blocked; whatever may
+ * have unblocked it calls consumer_unblock().
+ *
+ * References: an unacknowledged delivery holds its queue (queue_ref), so a deleted queue lives on
+ * as a shell (`deleted`) until the last is settled. A cancelled consumer likewise lives until its
+ * last delivery is settled.
+ *
+ * Durable queues have an id in the store. A persistent message in a durable queue (any message in a
+ * quorum queue) is a *stored* entry; everything else is in memory only.
+ */
+#ifndef BROKER_QUEUE_H
+#define BROKER_QUEUE_H
+
+#include <uthash.h>
+
+#include "amqp/base.h"
+#include "amqp/reply.h"
+#include "amqp/table.h"
+#include "broker/exchange.h"
+#include "broker/expiry.h"
+#include "broker/queue_settings.h"
+#include "broker/ready.h"
+#include "broker/timers.h"
+
+struct broker;
+struct store_entry;
+struct channel;
+struct connection;
+struct consumer;
+
+struct queue {
+    struct destination destination; /* first */
+    uint64_t id;                    /* in the store; 0 when not durable */
+    uint32_t refs;
+    bool durable;
+    bool exclusive;
+    bool auto_delete;
+    bool deleted;
+    bool had_consumer;              /* auto-delete waits for a first one */
+    bool exclusive_consumer;        /* one consumer has it alone */
+    bool dispatching;               /* in the broker's dispatch list */
+    bool told_of_missing_exchange, told_of_cycle; /* by dead_letter.c, to the log */
+    struct connection *owner;       /* of an exclusive queue */
+    struct amqp_table arguments;    /* owned */
+    const struct queue_settings *settings; /* owned unless it is the default */
+    uint64_t next_sequence;
+    uint64_t delivered_mark;        /* highest stored sequence handed out */
+    struct ready ready;
+    struct expiry expiry;
+    struct timer timer;             /* a message or the queue itself expires (queue_upkeep.c) */
+    uint64_t last_used_ms;          /* declared, got from, or left by its last consumer */
+    uint32_t unacked_count;
+    uint32_t consumer_count;
+    uint32_t fetching;              /* reads under way */
+    struct consumer *ready_consumers, *blocked_consumers, *waiting_consumers;
+    struct consumer *active;        /* the single active consumer */
+    struct pending_get *gets;       /* basic.get that wait for a read */
+    struct queue *dispatch_next;
+    struct queue *owned_next, *owned_prev; /* of the owner's exclusive queues */
+    UT_hash_handle by_name;         /* of vhost->queues */
+};
+
+struct consumer {
+    struct channel *channel; /* NULL once cancelled */
+    struct queue *queue;     /* referenced */
+    int32_t priority;
+    uint32_t prefetch;       /* 0: no limit */
+    uint32_t unacked;
+    bool no_ack;
+    bool exclusive;
+    bool blocked;            /* in queue->blocked_consumers */
+    bool waiting;            /* in queue->waiting_consumers */
+    int64_t timeout_ms;      /* x-consumer-timeout; -1: the queue's */
+    struct consumer *next, *prev; /* of the queue's list */
+    UT_hash_handle by_tag;   /* of channel->consumers */
+    uint8_t tag_bytes;
+    char tag[];
+};
+
+static inline struct vhost *queue_vhost(const struct queue *queue)
+{
+    return queue->destination.vhost;
+}
+
+/** struct queue_properties - as declared; @name and @arguments are copied */
+struct queue_properties {
+    struct amqp_str name;
+    bool durable, exclusive, auto_delete;
+    struct connection *owner;    /* of an exclusive one */
+    struct amqp_table arguments; /* checked */
+    uint64_t id;                 /* on recovery; 0: a new one is taken when durable */
+};
+
+/** queue_new() - make it and add it to its vhost; nothing is stored. 0 or -ENOMEM */
+int queue_new(struct vhost *vhost, const struct queue_properties *properties,
+              struct queue **ret_queue);
+
+/**
+ * queue_declare() - queue.declare after permissions and name rules
+ *
+ * Existing: exclusivity (405) and equivalence (406). New: arguments are validated (406), then it is
+ * made, and a durable one put into the open commit.
+ * Spec: amqp-0-9-1.md 6.5; extensions.md 1.1, 1.2, 1.4.
+ */
+int queue_declare(struct vhost *vhost, const struct queue_properties *properties,
+                  struct amqp_error *err, struct queue **ret_queue);
+
+/** queue_check_access() - 405 when the queue is exclusive to another connection */
+int queue_check_access(const struct queue *queue, const struct connection *connection,
+                       struct amqp_error *err);
+
+/**
+ * queue_delete() - bindings, messages, consumers and the queue go
+ *
+ * Consumers get basic.cancel where their client understands it.
+ */
+void queue_delete(struct queue *queue);
+
+/** queue_release_all() - at shutdown: free entries and the queue without touching the store */
+void queue_destroy(struct queue *queue);
+
+static inline struct queue *queue_ref(struct queue *queue)
+{
+    queue->refs++;
+    return queue;
+}
+
+void queue_unref(struct queue *queue);
+
+/** struct push_outcome - what queue_push() has to tell; its user clears it before the first push */
+struct push_outcome {
+    bool stored;  /* some entry waits for the store's open commit */
+    bool refused; /* some queue was full and does not drop its head: a confirm becomes a nack */
+};
+
+/**
+ * queue_push() - append a message, unless the queue is full and refuses (outcome->refused)
+ * @message: a reference is taken; appended to the store's open commit when that is its first
+ *           durable queue
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int queue_push(struct queue *queue, struct message *message, struct push_outcome *outcome);
+
+/** queue_recover_entry() - add a stored entry, in order of sequence. 0 or -ENOMEM */
+int queue_recover_entry(struct queue *queue, const struct store_entry *entry);
+
+/**
+ * queue_requeue() - an entry that was out comes back to its position, marked redelivered
+ *
+ * Without memory for it a stored entry comes back only after a restart, another is lost; logged.
+ */
+void queue_requeue(struct queue *queue, struct queue_entry *entry);
+
+/** queue_settle() - an entry that was out is done with: acknowledged */
+void queue_settle(struct queue *queue, struct queue_entry *entry);
+
+/** queue_reject() - an entry that was out is not wanted: dead-lettered or dropped */
+void queue_reject(struct queue *queue, struct queue_entry *entry);
+
+/** queue_purge() - drop the ready messages; returns how many */
+uint32_t queue_purge(struct queue *queue);
+
+static inline uint32_t queue_ready_count(const struct queue *queue)
+{
+    return queue->ready.count;
+}
+
+/** queue_wake() - it may have something to hand out: dispatched at the end of the turn at the latest */
+void queue_wake(struct queue *queue);
+/** queue_dispatch() - hand out what can be handed out now, then keep limits and times */
+void queue_dispatch(struct queue *queue);
+
+/** queue_touch() - it is in use: x-expires starts again */
+void queue_touch(struct queue *queue);
+
+/** queue_settings_changed() - queue->settings is new: limits and times apply at once */
+void queue_settings_changed(struct queue *queue, const struct queue_settings *old);
+
+enum queue_take {
+    QUEUE_TAKE_ENTRY, /* *ret_entry is out: counted as unacknowledged unless no_ack */
+    QUEUE_TAKE_EMPTY,
+    QUEUE_TAKE_WAIT,  /* the next message is being read: try again from the `fetched` call */
+};
+
+/** queue_take() - for basic.get */
+enum queue_take queue_take(struct queue *queue, struct queue_entry *ret_entry);
+
+/** queue_fetched() - a read that queue_take() or queue_dispatch() had begun has ended */
+void queue_fetched(void *request, int error, struct amqp_bytes stored);
+
+struct consumer_properties {
+    struct amqp_str tag;
+    bool no_ack, exclusive;
+    int32_t priority;
+    uint32_t prefetch;
+    int64_t timeout_ms; /* x-consumer-timeout; -1 without */
+};
+
+/** consumer_new() - add a consumer to queue and channel; 403 for exclusive use; -ENOMEM */
+int consumer_new(struct channel *channel, struct queue *queue,
+                 const struct consumer_properties *properties, struct amqp_error *err,
+                 struct consumer **ret_consumer);
+
+/**
+ * consumer_cancel() - it gets nothing more; its unacknowledged deliveries stay with the channel
+ *
+ * An auto-delete queue that loses its last consumer is deleted by queue_after_cancel(), which the
+ * caller calls when its answer has been sent.
+ */
+void consumer_cancel(struct consumer *consumer);
+void queue_after_cancel(struct queue *queue);
+
+/** consumer_unblock() - it may be able to take messages again */
+void consumer_unblock(struct consumer *consumer);
+
+/** consumer_release_delivery() - one of its deliveries has been settled; may free a cancelled one */
+void consumer_release_delivery(struct consumer *consumer);
+
+#endif

@@ -1,0 +1,335 @@
+/*
+ * queue_entries.c - a deque of chunks for what comes, a heap for what comes back
+ *
+ * Invariants of the ring: chunks in the directory are not empty (live > 0), but for one that may
+ * be kept alone and empty, so that a queue that hovers around empty does not allocate for each
+ * message; within a chunk the places from `first` to `end` hold growing sequences, and so do the
+ * chunks in order; the place at `first` is never a hole. The heap is a binary min-heap by
+ * sequence.
+ */
+#include "broker/queue_entries.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+void queue_entries_init(struct queue_entries *entries)
+{
+    *entries = (struct queue_entries){ 0 };
+}
+
+static struct entry_chunk **slot(const struct queue_entries *entries, uint32_t index)
+{
+    return &entries->chunks[(entries->chunk_first + index) & (entries->chunk_capacity - 1)];
+}
+
+static struct entry_chunk *head_chunk(const struct queue_entries *entries)
+{
+    return *slot(entries, 0);
+}
+
+static struct entry_chunk *tail_chunk(const struct queue_entries *entries)
+{
+    return *slot(entries, entries->chunk_count - 1);
+}
+
+void queue_entries_release(struct queue_entries *entries)
+{
+    assert(queue_entries_count(entries) == 0);
+    for (uint32_t i = 0; i < entries->chunk_count; i++)
+        free(*slot(entries, i));
+    free(entries->chunks);
+    free(entries->heap);
+    *entries = (struct queue_entries){ 0 };
+}
+
+static int grow_directory(struct queue_entries *entries)
+{
+    uint32_t capacity = entries->chunk_capacity ? entries->chunk_capacity * 2 : 2;
+    struct entry_chunk **chunks = malloc(capacity * sizeof(struct entry_chunk *));
+
+    if (!chunks)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < entries->chunk_count; i++)
+        chunks[i] = *slot(entries, i);
+    free(entries->chunks);
+    entries->chunks = chunks;
+    entries->chunk_first = 0;
+    entries->chunk_capacity = capacity;
+    return 0;
+}
+
+/* A chunk at the tail with room for one more entry. */
+static int make_room(struct queue_entries *entries)
+{
+    struct entry_chunk *chunk = entries->chunk_count ? tail_chunk(entries) : NULL;
+
+    if (chunk && chunk->end < ENTRY_CHUNK)
+        return 0;
+    if (chunk && chunk->live == 0) {
+        chunk->first = chunk->end = 0;
+        return 0;
+    }
+    if (entries->chunk_count == entries->chunk_capacity && grow_directory(entries))
+        return -ENOMEM;
+    chunk = malloc(sizeof *chunk);
+    if (!chunk)
+        return -ENOMEM;
+    chunk->first = chunk->end = chunk->live = 0;
+    *slot(entries, entries->chunk_count++) = chunk;
+    return 0;
+}
+
+int queue_entries_push(struct queue_entries *entries, const struct queue_entry *entry)
+{
+    struct entry_chunk *chunk;
+    int rc = make_room(entries);
+
+    if (rc)
+        return rc;
+    chunk = tail_chunk(entries);
+    chunk->entries[chunk->end++] = *entry;
+    chunk->live++;
+    entries->ring_count++;
+    return 0;
+}
+
+static struct queue_entry *ring_first(struct queue_entries *entries)
+{
+    struct entry_chunk *chunk;
+
+    if (entries->ring_count == 0)
+        return NULL;
+    chunk = head_chunk(entries);
+    return &chunk->entries[chunk->first];
+}
+
+/* An empty chunk leaves the directory, unless it is the only one. */
+static void drop_chunk(struct queue_entries *entries, uint32_t index)
+{
+    struct entry_chunk *chunk = *slot(entries, index);
+
+    assert(chunk->live == 0);
+    if (entries->chunk_count == 1) {
+        chunk->first = chunk->end = 0;
+        return;
+    }
+    if (index == 0)
+        entries->chunk_first = (entries->chunk_first + 1) & (entries->chunk_capacity - 1);
+    else
+        for (uint32_t i = index; i + 1 < entries->chunk_count; i++)
+            *slot(entries, i) = *slot(entries, i + 1);
+    entries->chunk_count--;
+    free(chunk);
+}
+
+static void ring_drop_first(struct queue_entries *entries)
+{
+    struct entry_chunk *chunk = head_chunk(entries);
+
+    entries->ring_count--;
+    if (--chunk->live == 0) {
+        drop_chunk(entries, 0);
+        return;
+    }
+    do
+        chunk->first++;
+    while (chunk->entries[chunk->first].flags & ENTRY_HOLE);
+}
+
+static void sift_up(struct queue_entry *heap, uint32_t at)
+{
+    struct queue_entry moving = heap[at];
+
+    while (at > 0) {
+        uint32_t parent = (at - 1) / 2;
+
+        if (heap[parent].sequence <= moving.sequence)
+            break;
+        heap[at] = heap[parent];
+        at = parent;
+    }
+    heap[at] = moving;
+}
+
+static void sift_down(struct queue_entry *heap, uint32_t at, uint32_t count)
+{
+    struct queue_entry moving = heap[at];
+
+    for (;;) {
+        uint32_t child = 2 * at + 1;
+
+        if (child >= count)
+            break;
+        if (child + 1 < count && heap[child + 1].sequence < heap[child].sequence)
+            child++;
+        if (moving.sequence <= heap[child].sequence)
+            break;
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = moving;
+}
+
+int queue_entries_put_back(struct queue_entries *entries, const struct queue_entry *entry)
+{
+    if (entries->heap_count == entries->heap_capacity) {
+        uint32_t capacity = entries->heap_capacity ? entries->heap_capacity * 2 : 16;
+        struct queue_entry *heap = realloc(entries->heap, capacity * sizeof *heap);
+
+        if (!heap)
+            return -ENOMEM;
+        entries->heap = heap;
+        entries->heap_capacity = capacity;
+    }
+    entries->heap[entries->heap_count] = *entry;
+    sift_up(entries->heap, entries->heap_count++);
+    return 0;
+}
+
+static void heap_remove(struct queue_entries *entries, uint32_t at)
+{
+    if (at != --entries->heap_count) {
+        entries->heap[at] = entries->heap[entries->heap_count];
+        sift_down(entries->heap, at, entries->heap_count);
+        sift_up(entries->heap, at);
+    }
+    if (entries->heap_count == 0) {
+        free(entries->heap); /* requeues are bursts: an idle queue keeps nothing for them */
+        entries->heap = NULL;
+        entries->heap_capacity = 0;
+    }
+}
+
+static bool heap_is_next(struct queue_entries *entries)
+{
+    struct queue_entry *first;
+
+    if (LIKELY(entries->heap_count == 0))
+        return false;
+    first = ring_first(entries);
+    return !first || entries->heap[0].sequence < first->sequence;
+}
+
+struct queue_entry *queue_entries_first(struct queue_entries *entries)
+{
+    return heap_is_next(entries) ? &entries->heap[0] : ring_first(entries);
+}
+
+bool queue_entries_pop(struct queue_entries *entries, struct queue_entry *ret_entry)
+{
+    struct queue_entry *first;
+
+    if (UNLIKELY(heap_is_next(entries))) {
+        *ret_entry = entries->heap[0];
+        heap_remove(entries, 0);
+        return true;
+    }
+    first = ring_first(entries);
+    if (!first)
+        return false;
+    *ret_entry = *first;
+    ring_drop_first(entries);
+    return true;
+}
+
+/* The first chunk whose last sequence is not below @sequence; chunk_count if there is none. */
+static uint32_t find_chunk(const struct queue_entries *entries, uint64_t sequence)
+{
+    uint32_t from = 0, to = entries->chunk_count;
+
+    while (from < to) {
+        uint32_t middle = from + (to - from) / 2;
+        const struct entry_chunk *chunk = *slot(entries, middle);
+
+        if (chunk->entries[chunk->end - 1].sequence < sequence)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
+static struct queue_entry *chunk_find(struct entry_chunk *chunk, uint64_t sequence)
+{
+    uint32_t from = chunk->first, to = chunk->end;
+
+    while (from < to) {
+        uint32_t middle = from + (to - from) / 2;
+        struct queue_entry *entry = &chunk->entries[middle];
+
+        if (entry->sequence == sequence)
+            return entry->flags & ENTRY_HOLE ? NULL : entry;
+        if (entry->sequence < sequence)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return NULL;
+}
+
+struct queue_entry *queue_entries_find(struct queue_entries *entries, uint64_t sequence)
+{
+    uint32_t index;
+
+    if (entries->ring_count) {
+        index = find_chunk(entries, sequence);
+        if (index < entries->chunk_count) {
+            struct queue_entry *found = chunk_find(*slot(entries, index), sequence);
+
+            if (found)
+                return found;
+        }
+    }
+    for (uint32_t i = 0; i < entries->heap_count; i++)
+        if (entries->heap[i].sequence == sequence)
+            return &entries->heap[i];
+    return NULL;
+}
+
+void queue_entries_remove(struct queue_entries *entries, struct queue_entry *found,
+                          struct queue_entry *ret_entry)
+{
+    struct entry_chunk *chunk;
+    uint32_t index;
+
+    *ret_entry = *found;
+    if (found >= entries->heap && found < entries->heap + entries->heap_count) {
+        heap_remove(entries, (uint32_t)(found - entries->heap));
+        return;
+    }
+    index = find_chunk(entries, found->sequence);
+    chunk = *slot(entries, index);
+    if (index == 0 && found == &chunk->entries[chunk->first]) {
+        ring_drop_first(entries);
+        return;
+    }
+    found->flags = ENTRY_HOLE;
+    entries->ring_count--;
+    if (--chunk->live == 0)
+        drop_chunk(entries, index);
+    else
+        while (chunk->entries[chunk->first].flags & ENTRY_HOLE)
+            chunk->first++;
+}
+
+struct queue_entry *queue_entries_walk_next(struct queue_entries_walk *walk)
+{
+    struct queue_entries *entries = walk->entries;
+
+    while (entries->ring_count && walk->chunk < entries->chunk_count) {
+        struct entry_chunk *chunk = *slot(entries, walk->chunk);
+
+        if (walk->at < chunk->first)
+            walk->at = chunk->first;
+        while (walk->at < chunk->end) {
+            struct queue_entry *entry = &chunk->entries[walk->at++];
+
+            if (!(entry->flags & ENTRY_HOLE))
+                return entry;
+        }
+        walk->chunk++;
+        walk->at = 0;
+    }
+    return walk->heap_at < entries->heap_count ? &entries->heap[walk->heap_at++] : NULL;
+}

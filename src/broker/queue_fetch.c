@@ -1,0 +1,148 @@
+/*
+ * queue_fetch.c - reading messages back from the store
+ *
+ * An entry of which only the location is known is read when it comes to the head, together with its
+ * followers, or when it is to be dead-lettered. A read finds its entry again by sequence, because
+ * anything may have happened to the queue meanwhile; its end wakes the queue.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "broker/broker.h"
+#include "broker/queue-internal.h"
+#include "broker/vhost.h"
+
+enum {
+    FETCH_ENTRIES = 256,       /* read ahead at most so many messages of a queue... */
+    FETCH_BYTES = 1024 * 1024, /* ...or bodies of so many octets */
+};
+
+/* A read under way. */
+struct fetch {
+    struct queue *queue; /* referenced */
+    struct queue_entry entry; /* as it was when the read began */
+    bool discard;        /* the entry has left its queue and is to be dead-lettered */
+    enum dead_letter_reason reason;
+};
+
+static int begin(struct queue *queue, const struct fetch *proto)
+{
+    struct fetch *fetch = malloc(sizeof *fetch);
+    int rc;
+
+    if (!fetch)
+        return -ENOMEM;
+    *fetch = *proto;
+    rc = store_read(queue_vhost(queue)->broker->store, fetch->entry.location, fetch);
+    if (rc) {
+        free(fetch);
+        return rc;
+    }
+    queue_ref(queue);
+    queue->fetching++;
+    return 0;
+}
+
+int queue_fetch_for_discard(struct queue *queue, const struct queue_entry *entry,
+                            enum dead_letter_reason reason)
+{
+    return begin(queue, &(struct fetch){
+                            .queue = queue, .entry = *entry, .discard = true, .reason = reason });
+}
+
+/* Begins reads for what is next in the queue and not in memory. */
+static void fetch_ahead(struct queue *queue)
+{
+    struct ready_walk walk = ready_walk(&queue->ready);
+    size_t entries = 0, octets = 0;
+    struct queue_entry *entry;
+
+    while (entries < FETCH_ENTRIES && octets < FETCH_BYTES && (entry = ready_walk_next(&walk))) {
+        entries++;
+        octets += entry->body_bytes;
+        if (entry->flags & (ENTRY_RESIDENT | ENTRY_FETCHING | ENTRY_LOST))
+            continue;
+        if (begin(queue, &(struct fetch){ .queue = queue, .entry = *entry }))
+            return; /* no memory now: the reads under way will wake the queue again */
+        entry->flags |= ENTRY_FETCHING;
+    }
+}
+
+struct queue_entry *queue_head(struct queue *queue)
+{
+    struct queue_entry *head;
+    struct queue_entry lost;
+
+    while ((head = ready_first(&queue->ready))) {
+        if (LIKELY(head->flags & ENTRY_RESIDENT))
+            return head;
+        if (!(head->flags & ENTRY_LOST)) {
+            fetch_ahead(queue);
+            return NULL;
+        }
+        queue_pop(queue, &lost); /* not settled: it stays in the store */
+    }
+    return NULL;
+}
+
+static void log_unreadable(const struct queue *queue, const struct fetch *fetch, int error)
+{
+    broker_log(queue_vhost(queue)->broker, BROKER_LOG_ERROR,
+               "message %llu of queue '%s' in vhost '%s' cannot be read back (%s): it is passed "
+               "over and left in the store",
+               (unsigned long long)fetch->entry.sequence, queue->destination.name.data,
+               queue_vhost(queue)->name, strerror(-error));
+}
+
+/* The read was for an entry that is still in the queue, unless it has been taken out meanwhile. */
+static void give_back(struct fetch *fetch, struct message *message, int error)
+{
+    struct queue *queue = fetch->queue;
+    struct queue_entry *entry =
+        ready_find(&queue->ready, fetch->entry.priority, fetch->entry.sequence);
+
+    if (!entry || (entry->flags & ENTRY_RESIDENT)) {
+        message_unref(message);
+        return;
+    }
+    entry->flags &= (uint8_t)~ENTRY_FETCHING;
+    if (message) {
+        entry->message = message;
+        entry->flags |= ENTRY_RESIDENT;
+    } else {
+        log_unreadable(queue, fetch, error);
+        entry->flags |= ENTRY_LOST;
+    }
+}
+
+static void discard(struct fetch *fetch, struct message *message, int error)
+{
+    if (!message) {
+        if (!fetch->queue->deleted)
+            log_unreadable(fetch->queue, fetch, error);
+        return;
+    }
+    fetch->entry.message = message;
+    fetch->entry.flags = (uint8_t)((fetch->entry.flags & ~ENTRY_FETCHING) | ENTRY_RESIDENT);
+    queue_discard(fetch->queue, &fetch->entry, fetch->reason);
+}
+
+void queue_fetched(void *request, int error, struct amqp_bytes stored)
+{
+    struct fetch *fetch = request;
+    struct queue *queue = fetch->queue;
+    struct message *message = NULL;
+
+    queue->fetching--;
+    if (!error)
+        error = message_from_stored(stored, fetch->entry.location, &message);
+    if (fetch->discard)
+        discard(fetch, message, error);
+    else if (queue->deleted)
+        message_unref(message);
+    else
+        give_back(fetch, message, error);
+    queue_wake(queue);
+    queue_unref(queue);
+    free(fetch);
+}

@@ -1,0 +1,48 @@
+/*
+ * vhost.h - a name space of exchanges and queues
+ */
+#ifndef BROKER_VHOST_H
+#define BROKER_VHOST_H
+
+#include <uthash.h>
+
+#include "amqp/base.h"
+#include "amqp/reply.h"
+#include "broker/exchange.h"
+
+struct broker;
+struct queue;
+
+struct vhost {
+    struct broker *broker;
+    char *name;                       /* NUL after it */
+    struct amqp_str name_str;
+    struct amqp_table metadata;       /* description, tags, default_queue_type as imported; owned */
+    struct exchange *exchanges;       /* uthash by_name */
+    struct queue *queues;             /* uthash by_name */
+    struct exchange *default_exchange;
+    struct hash_table bindings;       /* all of them by source, destination, key and arguments */
+    uint32_t queue_count;
+    uint32_t connection_count;
+    UT_hash_handle by_name;           /* of broker->vhosts */
+};
+
+/**
+ * vhost_new() - make a vhost with its predeclared exchanges and add it to the broker
+ *
+ * Nothing is stored; see broker_put_vhost().
+ */
+int vhost_new(struct broker *broker, struct amqp_str name, struct vhost **ret_vhost);
+/** vhost_free() - drop everything in it from memory; the store is not touched */
+void vhost_free(struct vhost *vhost);
+
+struct exchange *vhost_get_exchange(const struct vhost *vhost, struct amqp_str name);
+struct queue *vhost_get_queue(const struct vhost *vhost, struct amqp_str name);
+
+/** vhost_find_exchange(), vhost_find_queue() - as above, or 404 with RabbitMQ's text */
+int vhost_find_exchange(const struct vhost *vhost, struct amqp_str name, struct amqp_error *err,
+                        struct exchange **ret_exchange);
+int vhost_find_queue(const struct vhost *vhost, struct amqp_str name, struct amqp_error *err,
+                     struct queue **ret_queue);
+
+#endif

@@ -1,0 +1,107 @@
+/*
+ * alarms.c - the look, once a second
+ *
+ * statvfs() asks the file system for numbers that it has in memory, so the loop may call it. Where
+ * it fails, nothing is known and the alarm stays as it was; that is said once.
+ */
+#include "server/alarms.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+
+#include "broker/broker.h"
+#include "server/log.h"
+#include "server/loop.h"
+
+enum { ALARMS_PERIOD_MS = 1000 };
+
+struct alarms {
+    struct loop *loop;
+    struct broker *broker;
+    struct alarms_settings settings;
+    struct timer timer;
+    bool disk_raised;
+    bool disk_unknown;
+};
+
+static int disk_free(const char *directory, uint64_t *ret_bytes)
+{
+    struct statvfs found;
+
+    if (statvfs(directory, &found))
+        return -errno;
+    *ret_bytes = (uint64_t)found.f_bavail * found.f_frsize;
+    return 0;
+}
+
+static void set_disk_alarm(struct alarms *alarms, bool raised, uint64_t free_bytes)
+{
+    if (alarms->disk_raised == raised)
+        return;
+    alarms->disk_raised = raised;
+    log_write(LOG_DEFAULT, raised ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, NULL,
+              "Free disk space is %s. Free bytes: %llu. Limit: %llu",
+              raised ? "insufficient" : "sufficient", (unsigned long long)free_bytes,
+              (unsigned long long)alarms->settings.disk_free_min_bytes);
+    log_warning("disk resource limit alarm %s on node %s.%s", raised ? "set" : "cleared",
+                alarms->settings.node_name,
+                raised ? " *** Publishers will be blocked until this alarm clears ***" : "");
+    broker_set_alarm(alarms->broker, BROKER_ALARM_DISK, raised);
+}
+
+static void look(struct alarms *alarms)
+{
+    uint64_t free_bytes;
+    int rc = alarms->settings.disk_free(alarms->settings.directory, &free_bytes);
+
+    if (rc && !alarms->disk_unknown)
+        log_warning("free space of %s cannot be told: %s", alarms->settings.directory,
+                    strerror(-rc));
+    alarms->disk_unknown = rc != 0;
+    if (!rc)
+        set_disk_alarm(alarms, free_bytes < alarms->settings.disk_free_min_bytes, free_bytes);
+}
+
+static void on_timer(struct timer *timer, uint64_t now_ms)
+{
+    struct alarms *alarms = CONTAINER_OF(timer, struct alarms, timer);
+
+    look(alarms);
+    /* It was set a moment ago, so there is room for it. */
+    (void)loop_set_timer(alarms->loop, &alarms->timer, now_ms + ALARMS_PERIOD_MS);
+}
+
+int alarms_new(struct loop *loop, struct broker *broker, const struct alarms_settings *settings,
+               struct alarms **ret_alarms)
+{
+    struct alarms *alarms = calloc(1, sizeof *alarms);
+    int rc;
+
+    if (!alarms)
+        return -ENOMEM;
+    alarms->loop = loop;
+    alarms->broker = broker;
+    alarms->settings = *settings;
+    if (!alarms->settings.disk_free)
+        alarms->settings.disk_free = disk_free;
+    alarms->timer.fire = on_timer;
+    rc = loop_set_timer(loop, &alarms->timer, loop_now_ms(loop) + ALARMS_PERIOD_MS);
+    if (rc) {
+        free(alarms);
+        return rc;
+    }
+    log_info("Disk free limit set to %lluMB",
+             (unsigned long long)(settings->disk_free_min_bytes / 1000000));
+    look(alarms);
+    *ret_alarms = alarms;
+    return 0;
+}
+
+void alarms_free(struct alarms *alarms)
+{
+    if (!alarms)
+        return;
+    loop_cancel_timer(alarms->loop, &alarms->timer);
+    free(alarms);
+}

@@ -1,0 +1,30 @@
+/*
+ * alarms.h - stop publishers before the machine is full
+ *
+ * Once a second the free space where the data lies is looked at. Below the limit the broker's disk
+ * alarm is raised, above it is cleared: no hysteresis, as RabbitMQ (operations.md 7.1). The log
+ * lines are RabbitMQ's too, since alerts match them.
+ */
+#ifndef SERVER_ALARMS_H
+#define SERVER_ALARMS_H
+
+#include "amqp/base.h"
+
+struct alarms;
+struct broker;
+struct loop;
+
+struct alarms_settings {
+    const char *directory;   /* on the file system to watch; borrowed for the life of the alarms */
+    const char *node_name;   /* for the log; borrowed likewise */
+    uint64_t disk_free_min_bytes;
+    /** free octets where @directory lies: 0 or -errno; NULL: ask the system */
+    int (*disk_free)(const char *directory, uint64_t *ret_bytes);
+};
+
+/** alarms_new() - look now, and every second from now on. 0 or -ENOMEM */
+int alarms_new(struct loop *loop, struct broker *broker, const struct alarms_settings *settings,
+               struct alarms **ret_alarms);
+void alarms_free(struct alarms *alarms);
+
+#endif

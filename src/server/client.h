@@ -1,0 +1,45 @@
+/*
+ * client.h - the sockets of one loop: each one an AMQP connection
+ *
+ * A client owns its socket, what waits to be written to it and what has come of an unfinished
+ * frame. It feeds its connection (broker/connection.h) and turns the broker's answers into octets.
+ * Clients free themselves when their socket is done; the set knows them all.
+ */
+#ifndef SERVER_CLIENT_H
+#define SERVER_CLIENT_H
+
+#include "amqp/base.h"
+
+struct broker;
+struct client_set;
+struct loop;
+struct sockaddr;
+
+struct client_settings {
+    unsigned handshake_timeout_ms; /* from accept to connection.open-ok */
+    bool nodelay;                  /* TCP_NODELAY */
+    bool keepalive;                /* SO_KEEPALIVE */
+};
+
+/** client_set_new() - no clients yet; @loop and @broker are borrowed. 0 or -ENOMEM */
+int client_set_new(struct loop *loop, struct broker *broker,
+                   const struct client_settings *settings, struct client_set **ret_set);
+
+/** client_set_free() - drops the clients that are left, without a word to them */
+void client_set_free(struct client_set *set);
+
+unsigned client_set_count(const struct client_set *set);
+
+/**
+ * client_set_accept() - serve an accepted socket
+ * @fd:    connected and non-blocking; moved, closed on failure too
+ * @peer:  its far end
+ *
+ * Return: 0 or -errno.
+ */
+int client_set_accept(struct client_set *set, int fd, const struct sockaddr *peer);
+
+/** client_set_force_close() - ask every client to leave, with connection.close where it is open */
+void client_set_force_close(struct client_set *set, int code, const char *text);
+
+#endif

@@ -1,0 +1,119 @@
+/*
+ * config.h - the settings of the server: `leveret.conf` and `--set`
+ *
+ * The grammar and the names of keys are those of rabbitmq.conf, so that a file that runs RabbitMQ
+ * today can be read unchanged. Every key is a row of one table (config_keys.c) that says its type,
+ * its bounds, where its value goes and whether it has an effect here; a file, `--set` and the
+ * defaults all go through the same rows.
+ *
+ * Reading never stops at the first mistake: each bad line becomes one error in the report and the
+ * rest is still read. What a setting had before a bad value, it keeps.
+ */
+#ifndef SERVER_CONFIG_H
+#define SERVER_CONFIG_H
+
+#include "amqp/base.h"
+#include "server/log.h"
+#include "store/store.h"
+
+/** struct config_listener - one address to listen at: listeners.tcp.NAME */
+struct config_listener {
+    char *name;    /* "default" */
+    char *address; /* numeric IPv4 or IPv6, perhaps with %zone; NULL: every address of both */
+    uint16_t port;
+};
+
+/** struct config_names - a set of names, in the order they were set */
+struct config_names {
+    char **names;
+    size_t count;
+};
+
+struct config {
+    /* listeners.tcp.*; none is a valid number */
+    struct config_listener *listeners;
+    size_t listener_count;
+
+    char *default_user;
+    char *default_pass;
+    char *default_vhost;
+    char *default_configure; /* default_permissions.* */
+    char *default_write;
+    char *default_read;
+    struct config_names default_tags;
+    struct config_names loopback_users;
+
+    unsigned heartbeat_s;             /* 0: none */
+    uint32_t frame_max_bytes;         /* 0: unlimited */
+    uint32_t initial_frame_max_bytes; /* before tune-ok */
+    unsigned channel_max;             /* 0: unlimited */
+    unsigned consumers_per_channel_max;
+    unsigned handshake_timeout_ms;
+    uint64_t message_max_bytes;
+
+    bool log_file; /* log.file is not false */
+    char *log_directory;
+    char *log_file_name;
+    struct log_settings log; /* `file` is not set: see config_log_path() */
+
+    struct store_options store;
+
+    char *definitions_path; /* load_definitions: a file or a directory; NULL for none */
+    char *cluster_name;     /* NULL: the caller's choice */
+
+    struct config_internal *internal;
+};
+
+/**
+ * struct config_report - what reading found, one line of text each, without newline
+ *
+ * An error makes the configuration unusable; a note belongs in the log (a key that has no effect).
+ * Both begin with where: "FILE:LINE: ..." or "--set KEY: ...". Start with {0}.
+ */
+struct config_report {
+    char **errors;
+    size_t error_count;
+    char **notes;
+    size_t note_count;
+};
+
+void config_report_release(struct config_report *report);
+
+/** config_new() - all defaults; NULL without memory */
+struct config *config_new(void);
+void config_free(struct config *config);
+
+/**
+ * config_read_file() - read a file, then the fragments `conf.d/NAME.conf` beside it
+ *
+ * Fragments come in alphabetical order; a later value replaces an earlier one. A file that cannot
+ * be read is an error in the report.
+ *
+ * Return: 0, whatever the report says; -ENOMEM.
+ */
+int config_read_file(struct config *config, const char *path, struct config_report *report);
+
+/**
+ * config_set() - one setting from the command line
+ * @setting: "KEY=VALUE"; the value is taken as it is: no comments, quotes or $(NAME) in it
+ *
+ * Return: 0, whatever the report says; -ENOMEM.
+ */
+int config_set(struct config *config, const char *setting, struct config_report *report);
+
+/** config_log_path() - where log.file goes; *ret_path is NULL for nowhere. Return: 0 or -ENOMEM */
+int config_log_path(const struct config *config, char **ret_path);
+
+/** enum config_effect - what a key does in this server */
+enum config_effect {
+    CONFIG_EFFECT,       /* what its documentation says */
+    CONFIG_NOT_YET,      /* known, accepted, and without effect so far */
+    CONFIG_NOT_HERE,     /* about clusters, Erlang or plugins that this server does not have */
+};
+
+/** config_each_key() - visit every known key: its pattern, default ("" for none) and effect */
+void config_each_key(void (*visit)(void *context, const char *key, const char *initial,
+                                   enum config_effect effect),
+                     void *context);
+
+#endif

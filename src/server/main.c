@@ -1,0 +1,467 @@
+/*
+ * main.c - leveretd: start everything in order, take turns, stop everything in order
+ *
+ *   options -> log -> broker -> store (recovery) -> definitions or defaults -> listeners -> turns
+ *
+ * The port opens last, so whoever can connect finds everything there. A stop goes the other way
+ * round: no new clients, those that are there are told (320) and get a few seconds to leave, then
+ * the store commits what was accepted. A second signal meanwhile ends the process at once, which is
+ * as safe as a crash: only what was never confirmed is lost.
+ *
+ * Nothing is global: everything hangs on a struct server on main's stack.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "admin/definitions.h"
+#include "broker/broker.h"
+#include "server/alarms.h"
+#include "server/client.h"
+#include "server/listener.h"
+#include "server/log.h"
+#include "server/loop.h"
+#include "server/notify.h"
+#include "server/options.h"
+#include "store/store.h"
+
+enum {
+    STOP_BOUND_MS = 3000, /* what clients get to answer connection.close */
+    DISK_FREE_MIN_BYTES = 50000000,
+    ERROR_TEXT_BYTES = 1024,
+    NODE_NAME_BYTES = 300,
+};
+
+/* What clients are told: they look for features of this product in this version. */
+static const char product_told[] = "RabbitMQ", version_told[] = "3.10.8";
+
+struct server {
+    struct options options;
+    struct broker *broker;
+    struct store *store;
+    struct loop *loop;
+    struct client_set *clients;
+    struct alarms *alarms;
+    struct listener **listeners;
+    size_t listener_count;
+    struct timer stop_timer;
+    bool stop_is_over; /* no client is waited for any longer */
+    int stop_signal;   /* the one that asked for it; 0: none yet */
+    char node_name[NODE_NAME_BYTES];
+    char error_text[ERROR_TEXT_BYTES];
+};
+
+/* ---- what the broker asks of us ---- */
+
+/* The category of a line is told by whom it speaks of. */
+static enum log_category category_of(const char *text)
+{
+    if (strncmp(text, "channel ", 8) == 0)
+        return LOG_CHANNEL;
+    if (strncmp(text, "connection ", 11) == 0 || strncmp(text, "closing AMQP ", 13) == 0)
+        return LOG_CONNECTION;
+    return LOG_DEFAULT;
+}
+
+static void log_for_broker(void *context, int level, const char *text)
+{
+    static const enum log_level levels[] = {
+        [BROKER_LOG_DEBUG] = LOG_LEVEL_DEBUG,
+        [BROKER_LOG_INFO] = LOG_LEVEL_INFO,
+        [BROKER_LOG_WARNING] = LOG_LEVEL_WARNING,
+        [BROKER_LOG_ERROR] = LOG_LEVEL_ERROR,
+    };
+
+    (void)context;
+    log_write(category_of(text), levels[level], NULL, "%s", text);
+}
+
+static bool is_loopback_user(const void *context, const char *user)
+{
+    const struct config *config = context;
+
+    for (size_t i = 0; i < config->loopback_users.count; i++) {
+        if (strcmp(config->loopback_users.names[i], user) == 0)
+            return true;
+    }
+    return false;
+}
+
+static struct broker_settings broker_settings_from(const struct server *server)
+{
+    const struct config *config = server->options.config;
+
+    return (struct broker_settings){
+        .product = product_told,
+        .version = version_told,
+        .cluster_name = config->cluster_name ? config->cluster_name : server->node_name,
+        .node_name = server->node_name,
+        .channel_max = (uint16_t)config->channel_max,
+        .frame_max = config->frame_max_bytes,
+        .heartbeat_s = (uint16_t)config->heartbeat_s,
+        .handshake_frame_bytes = config->initial_frame_max_bytes,
+        .message_bytes_max = (uint32_t)config->message_max_bytes,
+        .consumers_per_channel_max = config->consumers_per_channel_max,
+        .is_loopback_user = is_loopback_user,
+        .loopback_context = config,
+        .log = log_for_broker,
+    };
+}
+
+/* ---- starting ---- */
+
+/* Say why it cannot start, in the log and, if the log goes elsewhere, to whoever started it. */
+static int start_failed(const struct server *server, const char *what)
+{
+    log_error("cannot start: %s%s", what, server->error_text);
+    if (!server->options.config->log.console)
+        fprintf(stderr, "leveretd: cannot start: %s%s\n", what, server->error_text);
+    return -1;
+}
+
+static int start_failed_errno(struct server *server, const char *what, int error)
+{
+    snprintf(server->error_text, sizeof server->error_text, ": %s", strerror(-error));
+    return start_failed(server, what);
+}
+
+static int open_log(const struct server *server)
+{
+    const struct config *config = server->options.config;
+    struct log_settings settings = config->log;
+    char *path = NULL;
+    int rc = config_log_path(config, &path);
+
+    if (!rc) {
+        settings.file = path;
+        rc = log_open(&settings);
+    }
+    if (rc)
+        fprintf(stderr, "leveretd: cannot open the log%s%s: %s\n", path ? " " : "",
+                path ? path : "", strerror(-rc));
+    free(path);
+    for (size_t i = 0; !rc && i < server->options.report.note_count; i++)
+        log_warning("%s", server->options.report.notes[i]);
+    return rc;
+}
+
+/* Ten thousand clients need as many descriptors: take what the system grants. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit))
+        log_warning("the limit of open files cannot be raised: %s", strerror(errno));
+}
+
+static void name_node(struct server *server)
+{
+    char host[256] = "localhost";
+
+    if (gethostname(host, sizeof host - 1))
+        strcpy(host, "localhost");
+    host[strcspn(host, ".")] = '\0';
+    snprintf(server->node_name, sizeof server->node_name, "leveret@%s", host);
+}
+
+/* The data directory itself; what is in it is the store's. */
+static int make_data_directory(struct server *server)
+{
+    const char *path = server->options.data_directory;
+
+    if (mkdir(path, 0750) == 0 || errno == EEXIST)
+        return 0;
+    snprintf(server->error_text, sizeof server->error_text, "data directory %s: %s", path,
+             strerror(errno));
+    return start_failed(server, "");
+}
+
+static int open_store(struct server *server)
+{
+    const struct options *options = &server->options;
+    char path[PATH_MAX];
+    int rc;
+
+    if (make_data_directory(server))
+        return -1;
+    if (snprintf(path, sizeof path, "%s/store", options->data_directory) >= (int)sizeof path)
+        return start_failed_errno(server, "data directory", -ENAMETOOLONG);
+    rc = store_open(path, &options->config->store, &broker_store_events, server->broker,
+                    server->error_text, sizeof server->error_text, &server->store);
+    if (rc)
+        return start_failed(server, "");
+    loop_enter(server->loop); /* recovery happens at a time */
+    if (broker_attach_store(server->broker, server->store, server->error_text,
+                            sizeof server->error_text))
+        return start_failed(server, "");
+    rc = loop_watch_store(server->loop, server->store);
+    return rc ? start_failed_errno(server, "store", rc) : 0;
+}
+
+/* default_user_tags as users have them: "administrator,monitoring". NULL without memory. */
+static char *join_names(const struct config_names *names)
+{
+    size_t size = 1;
+    char *joined, *at;
+
+    for (size_t i = 0; i < names->count; i++)
+        size += strlen(names->names[i]) + 1;
+    joined = malloc(size);
+    if (!joined)
+        return NULL;
+    *joined = '\0';
+    at = joined;
+    for (size_t i = 0; i < names->count; i++)
+        at += sprintf(at, "%s%s", i ? "," : "", names->names[i]);
+    return joined;
+}
+
+static int put_default_user(struct server *server)
+{
+    const struct config *config = server->options.config;
+    struct amqp_bytes password = { (const uint8_t *)config->default_pass,
+                                   strlen(config->default_pass) };
+    char *hash = auth_hash_password(AUTH_HASHING_SHA256, password);
+    char *tags = join_names(&config->default_tags);
+    int rc = -ENOMEM;
+
+    if (hash && tags)
+        rc = broker_put_user(server->broker, config->default_user, AUTH_HASHING_SHA256, hash, tags,
+                             -1, -1);
+    free(hash);
+    free(tags);
+    return rc;
+}
+
+/* What a new database begins with: one vhost and one user that may do everything in it. */
+static int make_defaults(struct server *server)
+{
+    const struct config *config = server->options.config;
+    struct vhost *vhost;
+    int rc = broker_put_vhost(server->broker, amqp_str_from(config->default_vhost),
+                              (struct amqp_table){ 0 }, &vhost);
+
+    if (!rc)
+        rc = put_default_user(server);
+    if (!rc)
+        rc = broker_put_permissions(server->broker, config->default_user, config->default_vhost,
+                                    config->default_configure, config->default_write,
+                                    config->default_read, server->error_text,
+                                    sizeof server->error_text);
+    if (!rc)
+        return 0;
+    return *server->error_text ? start_failed(server, "")
+                               : start_failed_errno(server, "default user and vhost", rc);
+}
+
+static int import_definitions(struct server *server, const char *path)
+{
+    if (definitions_import_file(server->broker, path, server->error_text,
+                                sizeof server->error_text))
+        return start_failed(server, "");
+    log_info("definitions were imported from %s", path);
+    return 0;
+}
+
+/* Definitions, from the command line before the configuration's, or else the defaults. */
+static int fill_broker(struct server *server)
+{
+    const char *path = server->options.definitions;
+
+    if (!path)
+        path = server->options.config->definitions_path;
+    if (path)
+        return import_definitions(server, path);
+    return broker_is_blank(server->broker) ? make_defaults(server) : 0;
+}
+
+static int open_listeners(struct server *server)
+{
+    const struct config *config = server->options.config;
+
+    server->listeners = calloc(config->listener_count + 1, sizeof(*server->listeners));
+    if (!server->listeners)
+        return start_failed_errno(server, "listeners", -ENOMEM);
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+
+        if (listener_new(server->loop, server->clients, listener->address, listener->port,
+                         server->error_text, sizeof server->error_text, &server->listeners[i]))
+            return start_failed(server, "");
+        server->listener_count++;
+        log_info("started TCP listener on %s", listener_name(server->listeners[i]));
+    }
+    return 0;
+}
+
+static int make_parts(struct server *server)
+{
+    struct client_settings clients = {
+        .handshake_timeout_ms = server->options.config->handshake_timeout_ms,
+        .nodelay = true,
+    };
+    struct broker_settings settings = broker_settings_from(server);
+    int rc = broker_new(&settings, &server->broker);
+
+    if (!rc)
+        rc = loop_new(server->broker, &server->loop);
+    if (!rc)
+        rc = client_set_new(server->loop, server->broker, &clients, &server->clients);
+    return rc ? start_failed_errno(server, "broker", rc) : 0;
+}
+
+static int start_alarms(struct server *server)
+{
+    struct alarms_settings settings = {
+        .directory = server->options.data_directory,
+        .node_name = server->node_name,
+        .disk_free_min_bytes = DISK_FREE_MIN_BYTES,
+    };
+    int rc = alarms_new(server->loop, server->broker, &settings, &server->alarms);
+
+    return rc ? start_failed_errno(server, "alarms", rc) : 0;
+}
+
+/* ---- signals ---- */
+
+static void on_stop(void *context, int number)
+{
+    struct server *server = context;
+
+    if (server->stop_signal)
+        _exit(128 + number);
+    server->stop_signal = number;
+    loop_stop(server->loop);
+}
+
+static void on_hangup(void *context, int number)
+{
+    int rc = log_reopen();
+
+    (void)context;
+    (void)number;
+    if (rc)
+        log_error("the log file cannot be opened again: %s", strerror(-rc));
+    else
+        log_info("the log file was opened again");
+}
+
+static int watch_signals(struct server *server)
+{
+    int rc = loop_on_signal(server->loop, SIGTERM, on_stop, server);
+
+    if (!rc)
+        rc = loop_on_signal(server->loop, SIGINT, on_stop, server);
+    if (!rc)
+        rc = loop_on_signal(server->loop, SIGHUP, on_hangup, server);
+    signal(SIGPIPE, SIG_IGN);
+    return rc ? start_failed_errno(server, "signals", rc) : 0;
+}
+
+/* ---- stopping ---- */
+
+static void on_stop_bound(struct timer *timer, uint64_t now_ms)
+{
+    (void)now_ms;
+    CONTAINER_OF(timer, struct server, stop_timer)->stop_is_over = true;
+}
+
+/* Tell the clients, and wait until they have gone or the time is over. */
+static void send_clients_away(struct server *server)
+{
+    loop_turn(server->loop, true); /* what has come already is still served */
+    loop_enter(server->loop);
+    server->stop_timer.fire = on_stop_bound;
+    if (loop_set_timer(server->loop, &server->stop_timer,
+                       loop_now_ms(server->loop) + STOP_BOUND_MS))
+        server->stop_is_over = true; /* without memory for a timer nobody is waited for */
+    client_set_force_close(server->clients, AMQP_CONNECTION_FORCED,
+                           "broker forced connection closure with reason 'shutdown'");
+    loop_turn(server->loop, true);
+    while (client_set_count(server->clients) && !server->stop_is_over)
+        loop_turn(server->loop, false);
+    loop_cancel_timer(server->loop, &server->stop_timer);
+}
+
+static void close_listeners(struct server *server)
+{
+    for (size_t i = 0; i < server->listener_count; i++)
+        listener_free(server->listeners[i]);
+    server->listener_count = 0;
+    free(TAKE(server->listeners));
+}
+
+/* 0, or 1 when something that was accepted could not be kept. */
+static int server_stop(struct server *server)
+{
+    int rc = 0;
+
+    close_listeners(server);
+    if (server->stop_signal)
+        send_clients_away(server);
+    alarms_free(server->alarms);
+    client_set_free(server->clients);
+    if (server->stop_signal)
+        loop_turn(server->loop, true); /* what the clients held is put back */
+    if (server->loop)
+        loop_forget_store(server->loop);
+    if (server->broker)
+        broker_free(server->broker);
+    signal(SIGTERM, SIG_DFL); /* no turns any more: a second signal ends the wait for the disk */
+    signal(SIGINT, SIG_DFL);
+    if (server->store)
+        rc = store_close(server->store);
+    loop_free(server->loop);
+    if (rc)
+        log_error("not everything could be written: %s", strerror(-rc));
+    return rc ? 1 : 0;
+}
+
+static int server_start(struct server *server)
+{
+    name_node(server);
+    raise_descriptor_limit();
+    if (make_parts(server) || open_store(server) || fill_broker(server) || start_alarms(server) ||
+        watch_signals(server) || open_listeners(server))
+        return -1;
+    loop_turn(server->loop, true); /* ends the turn that the start was part of */
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct server server = { .stop_signal = 0 };
+    int status = options_read(&server.options, argc, argv);
+
+    if (status < 0 && open_log(&server))
+        status = OPTIONS_EXIT_FAILURE;
+    if (status >= 0) {
+        options_release(&server.options);
+        return status;
+    }
+    if (server_start(&server)) {
+        status = OPTIONS_EXIT_FAILURE;
+        (void)server_stop(&server); /* the reason has been given */
+    } else {
+        log_info("Server startup complete; 0 plugins started.");
+        notify_manager("READY=1");
+        loop_run(server.loop);
+        log_info("stopping after signal %d", server.stop_signal);
+        notify_manager("STOPPING=1");
+        status = server_stop(&server);
+        if (!status && server.stop_signal == SIGINT)
+            status = 128 + SIGINT;
+        log_info("stopped");
+    }
+    log_close();
+    options_release(&server.options);
+    return status;
+}

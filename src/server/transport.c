@@ -1,0 +1,56 @@
+/*
+ * transport.c - plain TCP
+ *
+ * sendmsg() rather than writev(): MSG_NOSIGNAL makes a vanished peer an error, not a signal.
+ */
+#include "server/transport.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static ssize_t tcp_read(struct transport *transport, const struct iovec *parts, int n_parts)
+{
+    ssize_t size;
+
+    do {
+        size = readv(transport->fd, parts, n_parts);
+    } while (size < 0 && errno == EINTR);
+    return size < 0 ? -errno : size;
+}
+
+static ssize_t tcp_writev(struct transport *transport, const struct iovec *parts, int n_parts)
+{
+    struct msghdr message = { .msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)n_parts };
+    ssize_t size;
+
+    do {
+        size = sendmsg(transport->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (size < 0 && errno == EINTR);
+    return size < 0 ? -errno : size;
+}
+
+static unsigned tcp_wants(const struct transport *transport)
+{
+    (void)transport; /* a plain socket never needs the other direction, and buffers nothing here */
+    return 0;
+}
+
+static void tcp_close(struct transport *transport)
+{
+    if (transport->fd >= 0)
+        (void)close(transport->fd); /* nothing can be done about it, and nothing is lost here */
+    transport->fd = -1;
+}
+
+static const struct transport_ops tcp_ops = {
+    .read = tcp_read,
+    .writev = tcp_writev,
+    .wants = tcp_wants,
+    .close = tcp_close,
+};
+
+void transport_init_tcp(struct transport *transport, int fd)
+{
+    *transport = (struct transport){ .ops = &tcp_ops, .fd = fd };
+}

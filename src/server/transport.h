@@ -1,0 +1,62 @@
+/*
+ * transport.h - octets to and from a peer: four functions, so that TLS can stand where TCP stands
+ *
+ * Results are counts or -errno; -EAGAIN means "not now": wait until transport_wants() comes true.
+ * A transport is embedded in its client; it owns its descriptor.
+ */
+#ifndef SERVER_TRANSPORT_H
+#define SERVER_TRANSPORT_H
+
+#include <sys/uio.h>
+
+#include "amqp/base.h"
+
+struct transport;
+
+/* What a transport must wait for, whatever its user wants; bits. */
+enum transport_wants {
+    TRANSPORT_WANTS_READABLE = 1, /* the descriptor, before a write can go on */
+    TRANSPORT_WANTS_WRITABLE = 2, /* the descriptor, before a read can go on */
+    TRANSPORT_WANTS_TURN = 4,     /* octets are buffered inside: read again without waiting */
+};
+
+struct transport_ops {
+    /** fill @parts in order; octets read, 0 at the end of the stream, -EAGAIN, -errno */
+    ssize_t (*read)(struct transport *transport, const struct iovec *parts, int n_parts);
+    /** octets taken (perhaps fewer than given), -EAGAIN, -errno */
+    ssize_t (*writev)(struct transport *transport, const struct iovec *parts, int n_parts);
+    unsigned (*wants)(const struct transport *transport); /* enum transport_wants bits */
+    void (*close)(struct transport *transport);
+};
+
+struct transport {
+    const struct transport_ops *ops;
+    int fd;
+};
+
+/** transport_init_tcp() - over a connected, non-blocking descriptor, which it owns from now on */
+void transport_init_tcp(struct transport *transport, int fd);
+
+static inline ssize_t transport_read(struct transport *transport, const struct iovec *parts,
+                                     int n_parts)
+{
+    return transport->ops->read(transport, parts, n_parts);
+}
+
+static inline ssize_t transport_writev(struct transport *transport, const struct iovec *parts,
+                                       int n_parts)
+{
+    return transport->ops->writev(transport, parts, n_parts);
+}
+
+static inline unsigned transport_wants(const struct transport *transport)
+{
+    return transport->ops->wants(transport);
+}
+
+static inline void transport_close(struct transport *transport)
+{
+    transport->ops->close(transport);
+}
+
+#endif

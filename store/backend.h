@@ -1,0 +1,76 @@
+/*
+ * backend.h - what the store needs of an ordered key-value database
+ *
+ * Four families of keys, atomic batches, point reads and ordered scans: RocksDB under the server,
+ * an imaginary disk under the tests. Everything that makes it a message store is above this line.
+ * A backend is used by one writing thread; get() may be called by others at the same time.
+ */
+#ifndef STORE_BACKEND_H
+#define STORE_BACKEND_H
+
+#include "amqp/base.h"
+
+enum store_family {
+    STORE_FAMILY_MESSAGES, /* record number -> packed messages */
+    STORE_FAMILY_QUEUES,   /* queue id, first sequence -> packed entries */
+    STORE_FAMILY_SETTLED,  /* queue id, what -> watermark, page of bits or delivery count */
+    STORE_FAMILY_META,     /* kind, key -> value; kind 0 is the store's own */
+};
+#define STORE_FAMILIES 4
+
+enum store_op_kind {
+    STORE_OP_PUT,
+    STORE_OP_DELETE,
+    STORE_OP_DELETE_ONCE,  /* of a key that was put once and is never put again */
+    STORE_OP_DELETE_RANGE, /* from key, up to but without value[0] */
+};
+
+/** struct store_op - one change; a batch is a list of them, applied in order */
+struct store_op {
+    struct store_op *next;
+    struct amqp_bytes value[2]; /* of PUT: its two halves */
+    uint32_t key_size;
+    uint8_t kind;
+    uint8_t family;
+    uint8_t key[];
+};
+
+/** struct store_fault - why something failed, as a sentence for the operator */
+struct store_fault {
+    char text[240];
+};
+
+/** store_scan_visit() - called per key; a negative result ends the scan and is returned by it */
+typedef int (*store_scan_visit)(void *context, struct amqp_bytes key, struct amqp_bytes value);
+
+struct store_backend;
+
+/** struct store_backend_ops - all return 0 or -errno and fill @fault on failure */
+struct store_backend_ops {
+    /**
+     * Applies @n_batches lists in order as one atomic change, on stable storage if @sync. After a
+     * failure it may have been applied or not; only reopen() may follow.
+     */
+    int (*write)(struct store_backend *backend, const struct store_op *const *batches,
+                 size_t n_batches, bool sync, struct store_fault *fault);
+    /** Makes everything written so far stable; a failure is like one of write(). */
+    int (*sync)(struct store_backend *backend, struct store_fault *fault);
+    /** Closes and opens again, after a failure. */
+    int (*reopen)(struct store_backend *backend, struct store_fault *fault);
+    /** @ret_data is returned (free it); -ENOENT; -EAGAIN while not open, between two reopen(). */
+    int (*get)(struct store_backend *backend, enum store_family family, struct amqp_bytes key,
+               uint8_t **ret_data, size_t *ret_size);
+    /** Visits the keys from @lower, up to but without @upper (empty: to the end). */
+    int (*scan)(struct store_backend *backend, enum store_family family, struct amqp_bytes lower,
+                struct amqp_bytes upper, store_scan_visit visit, void *context);
+    void (*close)(struct store_backend *backend);
+};
+
+struct store_backend {
+    const struct store_backend_ops *ops;
+};
+
+/* Format of the data, in META under kind 0. A change of any layout in pack.h raises it. */
+#define STORE_FORMAT_VERSION 1
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * committer.h - the thread that writes sealed commits
+ *
+ * It alone writes to the backend. It takes whatever is sealed, in order, writes it as one batch and
+ * says up to where it is durable; so the slower the disk, the larger the batches. After a failure
+ * it reopens the database and writes the same commits again, once a second, until that works.
+ */
+#ifndef STORE_COMMITTER_H
+#define STORE_COMMITTER_H
+
+#include "store/store-internal.h"
+
+struct store_committer;
+
+/** struct store_committer_report - what has happened since the last collection */
+struct store_committer_report {
+    uint64_t durable; /* number of the last durable commit */
+    bool stalled_changed;
+    int stalled; /* -errno, or 0: writes work */
+    struct store_fault fault;
+    uint64_t sync_us;
+};
+
+/** store_committer_start() - @backend and @waker are borrowed until store_committer_stop() */
+int store_committer_start(struct store_backend *backend, const struct store_options *options,
+                          struct store_waker *waker, struct store_committer **ret_committer);
+
+/**
+ * store_committer_submit() - hand over a sealed commit; it is borrowed until reported durable
+ * @after: the commit sealed before it, if that is not yet freed: its `next` is set
+ */
+void store_committer_submit(struct store_committer *committer, struct store_commit *after,
+                            struct store_commit *commit);
+
+/** store_committer_collect() - what is new since the last call */
+void store_committer_collect(struct store_committer *committer,
+                             struct store_committer_report *ret_report);
+
+/**
+ * store_committer_stop() - write what was submitted, end the thread, free it
+ *
+ * Return: 0; -errno when writing failed for 5 s and the rest was given up.
+ */
+int store_committer_stop(struct store_committer *committer);
+
+#endif

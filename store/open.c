@@ -1,0 +1,80 @@
+/*
+ * open.c - the store of the server: RocksDB, a committer thread and readers
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+
+#include "store/backend_rocksdb.h"
+#include "store/committer.h"
+#include "store/readers.h"
+
+/* Like mkdir -p. */
+static int make_directory(const char *directory)
+{
+    char path[4096];
+    size_t size = strlen(directory);
+    size_t i;
+
+    if (size == 0 || size >= sizeof path)
+        return size == 0 ? -ENOENT : -ENAMETOOLONG;
+    memcpy(path, directory, size + 1);
+    for (i = 1; i <= size; i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        path[i] = '\0';
+        if (mkdir(path, 0750) != 0 && errno != EEXIST)
+            return -errno;
+        path[i] = i < size ? '/' : '\0';
+    }
+    return 0;
+}
+
+static int start_threads(struct store *store)
+{
+    unsigned n_readers = store->options.readers > 0 ? store->options.readers : 1;
+    int rc;
+
+    store->waker.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (store->waker.fd < 0)
+        return -errno;
+    rc = store_readers_start(store->backend, n_readers, &store->waker, &store->readers);
+    if (rc)
+        return rc;
+    rc = store_committer_start(store->backend, &store->options, &store->waker, &store->committer);
+    if (rc)
+        store_readers_stop(store->readers);
+    return rc;
+}
+
+int store_open(const char *directory, const struct store_options *options,
+               const struct store_events *events, void *context, char *error_text,
+               size_t error_text_size, struct store **ret_store)
+{
+    struct store_fault fault = { "" };
+    struct store_backend *backend;
+    struct store *store;
+    int rc = make_directory(directory);
+
+    if (rc)
+        (void)snprintf(fault.text, sizeof fault.text, "cannot create %.200s: %s", directory,
+                       strerror(-rc));
+    if (rc == 0)
+        rc = store_backend_rocksdb_open(directory, options, &fault, &backend);
+    if (rc == 0)
+        rc = store_new(backend, options, events, context, &fault, &store);
+    if (rc == 0 && (rc = start_threads(store)) != 0) {
+        (void)snprintf(fault.text, sizeof fault.text, "cannot start the store's threads: %s",
+                       strerror(-rc));
+        store_free(store);
+    }
+    if (rc) {
+        (void)snprintf(error_text, error_text_size, "%s",
+                       fault.text[0] ? fault.text : strerror(-rc));
+        return rc;
+    }
+    *ret_store = store;
+    return 0;
+}

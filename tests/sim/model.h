@@ -1,0 +1,313 @@
+/*
+ * model.h - what a broker is, written down as plainly as possible
+ *
+ * A second, naive broker: arrays, lists and loops over all of them, made from the rules of AMQP
+ * and not from the broker's code. It follows a history step by step. What a client does is applied
+ * here first; then the real broker is asked, and each of its answers is held against the model
+ * (accept.c) before it changes the model in turn. So where the rules leave a choice, as in which of
+ * two queues is served first, the model takes the broker's; where they do not, any other answer
+ * fails.
+ *
+ * Every change that should survive is also told to a journal (journal.h) with the number of the
+ * commit that it is part of. A crash is the model made again from the journal.
+ *
+ * To extend: a new property of queues or messages goes into the structs below and into the
+ * `journal` when it is durable; its operations into a row of ops.c; its effect on answers into
+ * accept.c.
+ */
+#ifndef SIM_MODEL_H
+#define SIM_MODEL_H
+
+#include "broker/connection.h"
+#include "history.h"
+#include "journal.h"
+#include "random.h"
+
+enum {
+    MODEL_CONNECTIONS = 4,
+    MODEL_CHANNELS = 3, /* of a connection */
+    MODEL_NAME_BYTES = 48,
+    MODEL_FRAME_BYTES = 512,
+    MODEL_EXPECTED = 8,
+    MODEL_CANCELS = 64,
+};
+
+struct m_message {
+    uint32_t id;
+    char exchange[MODEL_NAME_BYTES], routing_key[MODEL_NAME_BYTES];
+    bool persistent;
+    uint8_t properties[32]; /* raw */
+    size_t properties_bytes;
+    size_t body_bytes;
+};
+
+enum m_seen { SEEN_NEVER, SEEN_BEFORE, SEEN_UNKNOWN };
+
+struct m_entry {
+    uint64_t sequence;
+    struct m_message *message;
+    bool out;              /* with a consumer, or got: not acknowledged */
+    bool stored;           /* persistent in a durable queue */
+    bool cold;             /* recovered and not handed out since: the broker may have to read it */
+    bool handed;           /* has been out at least once in its life */
+    enum m_seen redelivered;
+};
+
+struct m_queue {
+    uint32_t id;
+    char name[MODEL_NAME_BYTES];
+    bool durable, exclusive, auto_delete;
+    bool had_consumer;
+    struct m_connection *owner;
+    uint64_t next_sequence;
+    struct m_entry *entries; /* ready and out ones, by sequence */
+    size_t n_entries, capacity;
+    struct m_queue *next, *prev;
+};
+
+struct m_exchange {
+    char name[MODEL_NAME_BYTES];
+    const char *type;
+    bool durable, auto_delete, internal;
+    char alternate[MODEL_NAME_BYTES];
+    bool visited;
+    struct m_exchange *next, *prev;
+};
+
+struct m_binding {
+    char source[MODEL_NAME_BYTES], destination[MODEL_NAME_BYTES], key[MODEL_NAME_BYTES];
+    bool to_exchange;
+    bool durable;
+    struct m_binding *next, *prev;
+};
+
+struct m_consumer {
+    uint32_t id;
+    char tag[MODEL_NAME_BYTES];
+    struct m_channel *channel;
+    struct m_queue *queue;
+    bool no_ack, exclusive;
+    bool awaits_ok;       /* consume-ok is due: nothing may be delivered yet */
+    int32_t priority;
+    uint32_t prefetch, unacked;
+    bool was_able;
+    uint64_t turn_low, turn_high; /* since when it waits for its turn: between these two stamps */
+    struct m_consumer *next, *prev;
+};
+
+struct m_delivery {
+    uint64_t tag;
+    uint32_t queue; /* id */
+    uint64_t sequence;
+    uint32_t consumer; /* id; 0: basic.get */
+    bool counted;      /* against the prefetch limit of the channel */
+};
+
+enum m_settle { SETTLE_ACK_IT, SETTLE_DROP_IT, SETTLE_REQUEUE_IT };
+
+struct m_tx_publish {
+    struct m_message *message;
+    uint32_t queues[16]; /* ids */
+    unsigned n_queues;
+    bool mandatory;
+};
+
+struct m_tx_settlement {
+    struct m_delivery delivery;
+    enum m_settle how;
+};
+
+enum m_channel_state { CHANNEL_IS_CLOSED, CHANNEL_IS_OPEN, CHANNEL_IS_CLOSING };
+enum m_channel_mode { MODE_PLAIN, MODE_CONFIRM, MODE_TX };
+
+struct m_publish { /* a content on its way */
+    struct m_message *message; /* NULL: none */
+    bool mandatory, immediate;
+    bool started; /* basic.publish and the header have been sent */
+    size_t sent_bytes;
+};
+
+struct m_channel {
+    struct m_connection *connection;
+    uint16_t number;
+    enum m_channel_state state;
+    enum m_channel_mode mode;
+    bool flow;
+    uint16_t prefetch_default, prefetch_global;
+    uint32_t global_unacked;
+    uint64_t next_delivery_tag;
+    struct m_delivery *deliveries; /* by tag */
+    size_t n_deliveries, deliveries_capacity;
+    struct m_tx_publish *tx_publishes;
+    size_t n_tx_publishes, tx_publishes_capacity;
+    struct m_tx_settlement *tx_settlements;
+    size_t n_tx_settlements, tx_settlements_capacity;
+    uint64_t *confirms;    /* commit of publish i + 1; 0: none */
+    size_t n_confirms, confirms_capacity, n_confirmed;
+    uint64_t commits[4];   /* tx.commit that wait for commit-ok: commit of the store; 0: none */
+    unsigned n_commits;
+    char last_queue[MODEL_NAME_BYTES];
+    bool gets;             /* a basic.get waits... */
+    uint32_t get_queue;    /* ...for this queue (id) */
+    bool get_no_ack;
+    bool get_waits;        /* it is known to wait for a read */
+    struct m_publish content;
+    /* what the broker owes right now */
+    char cancels[MODEL_CANCELS][MODEL_NAME_BYTES]; /* basic.cancel, in any order */
+    unsigned n_cancels;
+    struct m_message *returns[64];
+    unsigned n_returns;
+};
+
+enum m_connection_state { CONNECTION_IS_GONE, CONNECTION_IS_NEW, CONNECTION_IS_OPEN,
+                          CONNECTION_IS_CLOSING };
+
+struct m_connection {
+    struct sim *sim;
+    unsigned number;
+    struct connection *real;
+    enum m_connection_state state;
+    uint32_t handshake;     /* id of the method that the broker has just sent */
+    bool knows_cancel, knows_blocked;
+    bool congested;
+    bool paused;            /* the broker does not want to read */
+    bool published;         /* content has been sent since the store stalled */
+    bool told_blocked;
+    bool closed;            /* the broker has said that it is done with the socket */
+    struct m_channel channels[MODEL_CHANNELS];
+};
+
+struct expected {
+    struct m_channel *channel; /* NULL: the connection itself, of @connection */
+    struct m_connection *connection;
+    uint8_t frame[MODEL_FRAME_BYTES];
+    size_t frame_bytes;
+};
+
+/* What can only be said once the broker has handed out what it can: counts. */
+struct call {
+    bool (*resolve)(struct sim *sim, struct call *call); /* NULL: none is open */
+    struct m_channel *channel;
+    union amqp_method method;
+    char queue[MODEL_NAME_BYTES];
+};
+
+struct sim {
+    struct history history;
+    struct random random;
+    unsigned mistakes;      /* percent of the choices of this history that are wrong on purpose */
+    unsigned weights[64];   /* of the operations in this history (ops.c) */
+    /* the real thing (world.c) */
+    struct store_disk *disk;
+    struct store *store;
+    struct broker *broker;
+    char *password_hash;
+    uint64_t clock_ms;
+    uint64_t durable;     /* commits that the store has reported */
+    unsigned late_writes; /* commits after those that are on the disk all the same */
+    bool late_failures;   /* failing writes reach the disk */
+    bool held;
+    bool stalled;
+    bool in_turn;
+    bool deaf;            /* the broker is being dropped: its last words do not count */
+    unsigned long events; /* that have come from store and broker */
+    /* the model */
+    struct journal journal;
+    struct m_connection connections[MODEL_CONNECTIONS];
+    struct m_exchange *exchanges;
+    struct m_queue *queues;
+    struct m_binding *bindings;
+    struct m_consumer *consumers;
+    uint32_t next_queue_id, next_consumer_id;
+    uint64_t stamp;
+    struct m_message **messages; /* by id */
+    size_t n_messages, messages_capacity;
+    struct expected expected[MODEL_EXPECTED];
+    unsigned n_expected;
+    struct call call;
+};
+
+/** sim_grow() - make room for one more element of a growing array */
+void *sim_grow(void *array, size_t count, size_t *capacity, size_t element_bytes);
+/** sim_duplicate() - the same octets in memory of their own; never NULL */
+void *sim_duplicate(const void *data, size_t size);
+/** sim_copy() - keep a name; one that is too long is a failure of the run */
+void sim_copy(struct sim *sim, char out[MODEL_NAME_BYTES], struct amqp_str name);
+
+/* ---- model.c: exchanges, queues, consumers ---- */
+
+void model_begin(struct sim *sim);
+void model_end(struct sim *sim);
+/** model_rebuild() - after a crash: nothing but what the journal holds */
+void model_rebuild(struct sim *sim);
+
+struct m_exchange *model_exchange(struct sim *sim, const char *name);
+struct m_exchange *model_add_exchange(struct sim *sim, const struct m_exchange *like);
+void model_delete_exchange(struct sim *sim, struct m_exchange *exchange);
+struct m_queue *model_queue(struct sim *sim, const char *name);
+struct m_queue *model_queue_by_id(struct sim *sim, uint32_t id);
+struct m_queue *model_add_queue(struct sim *sim, const struct m_queue *like);
+void model_delete_queue(struct sim *sim, struct m_queue *queue);
+struct m_binding *model_binding(struct sim *sim, const struct m_binding *like);
+void model_add_binding(struct sim *sim, const struct m_binding *like);
+void model_remove_binding(struct sim *sim, struct m_binding *binding);
+
+uint32_t queue_ready(const struct m_queue *queue);
+uint32_t model_consumer_count(struct sim *sim, const struct m_queue *queue);
+struct m_entry *model_head(struct m_queue *queue); /* first ready one, or NULL */
+struct m_entry *model_entry(struct m_queue *queue, uint64_t sequence);
+/** model_push() - append a message; true when it is stored */
+bool model_push(struct sim *sim, struct m_queue *queue, struct m_message *message);
+void model_remove_entry(struct sim *sim, struct m_queue *queue, struct m_entry *entry);
+void model_purge(struct sim *sim, struct m_queue *queue);
+
+struct m_consumer *model_consumer(struct sim *sim, const struct m_channel *channel,
+                                  const char *tag);
+struct m_consumer *model_add_consumer(struct sim *sim, const struct m_consumer *like);
+/** model_remove_consumer() - and its queue, if that is auto-delete and this was the last */
+void model_remove_consumer(struct sim *sim, struct m_consumer *consumer);
+/** model_able() - prefetch, flow and socket allow a delivery */
+bool model_able(const struct m_consumer *consumer);
+/** model_refresh() - note whose turn may have changed because it became able */
+void model_refresh(struct sim *sim);
+
+/* ---- model_channel.c: deliveries, settling, transactions, closing ---- */
+
+/** model_deliver() - the entry goes out on a channel, to @consumer or (NULL) a basic.get */
+void model_deliver(struct sim *sim, struct m_channel *channel, struct m_consumer *consumer,
+                   struct m_queue *queue, struct m_entry *entry, bool no_ack);
+/** model_settle() - false for an unknown delivery tag */
+bool model_settle(struct sim *sim, struct m_channel *channel, uint64_t tag, bool multiple,
+                  enum m_settle how);
+void model_recover(struct sim *sim, struct m_channel *channel);
+void model_set_global_prefetch(struct m_channel *channel, uint16_t count);
+void model_publish(struct sim *sim, struct m_channel *channel, const struct m_publish *publish);
+void model_commit(struct sim *sim, struct m_channel *channel);
+void model_rollback(struct m_channel *channel);
+/** model_close_channel() - give everything back; the caller sets the state */
+void model_close_channel(struct sim *sim, struct m_channel *channel);
+/** model_close_connection() - its channels and exclusive queues go */
+void model_close_connection(struct sim *sim, struct m_connection *connection);
+void model_raise(struct sim *sim, struct m_channel *channel, int code, uint32_t method_id,
+                 const char *format, ...) PRINTF_LIKE(5, 6);
+
+/* ---- model_route.c ---- */
+
+/** model_route() - ids of the queues that a message goes to */
+unsigned model_route(struct sim *sim, struct m_exchange *exchange, const char *key,
+                     uint32_t ret_queues[16]);
+
+/* ---- accept.c: the broker's answers ---- */
+
+/** expect_method() - the broker must send exactly this next on the channel */
+void expect_method(struct sim *sim, struct m_channel *channel, const void *method);
+void expect_on_connection(struct sim *sim, struct m_connection *connection, const void *method);
+/** accept_begin(), accept_end() - around what a client does: everything owed has come */
+void accept_end(struct sim *sim);
+/** accept_turn_end() - after broker_end(): nothing that could have been done is left */
+void accept_turn_end(struct sim *sim);
+/** accept_quiet() - after the store has caught up: nobody waits any more */
+void accept_quiet(struct sim *sim);
+extern const struct channel_ops accept_ops;
+
+#endif

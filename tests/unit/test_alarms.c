@@ -1,0 +1,161 @@
+/*
+ * test_alarms.c - the disk alarm follows the free space, second by second
+ */
+#include <errno.h>
+
+#include "broker/broker.h"
+#include "server/alarms.h"
+#include "server/loop.h"
+#include "tests/unit/unit.h"
+
+enum { LIMIT_BYTES = 50000000 };
+
+static struct loop *loop;
+static struct alarms *alarms;
+static uint64_t now_ms, free_bytes;
+static int free_error;
+static unsigned changes, looks;
+static bool raised;
+
+void broker_begin(struct broker *broker, uint64_t monotonic_ms, uint64_t wall_ms)
+{
+    (void)broker;
+    (void)monotonic_ms;
+    (void)wall_ms;
+}
+
+int broker_end(struct broker *broker)
+{
+    (void)broker;
+    return -1;
+}
+
+int store_fd(const struct store *store)
+{
+    (void)store;
+    return -1;
+}
+
+void store_poll(struct store *store)
+{
+    (void)store;
+}
+
+void broker_set_alarm(struct broker *broker, enum broker_alarm alarm, bool is_raised)
+{
+    (void)broker;
+    ck_assert_int_eq(alarm, BROKER_ALARM_DISK);
+    ck_assert_int_ne(raised, is_raised);
+    raised = is_raised;
+    changes++;
+}
+
+static int imagined_disk(const char *directory, uint64_t *ret_bytes)
+{
+    ck_assert_str_eq(directory, "data");
+    looks++;
+    if (free_error)
+        return free_error;
+    *ret_bytes = free_bytes;
+    return 0;
+}
+
+static uint64_t fixed_clock(void)
+{
+    return now_ms;
+}
+
+static void start(void)
+{
+    struct alarms_settings settings = { .directory = "data",
+                                        .node_name = "leveret@test",
+                                        .disk_free_min_bytes = LIMIT_BYTES,
+                                        .disk_free = imagined_disk };
+
+    ck_assert_int_eq(alarms_new(loop, (struct broker *)&now_ms, &settings, &alarms), 0);
+}
+
+static void setup(void)
+{
+    now_ms = 5000;
+    free_bytes = LIMIT_BYTES;
+    free_error = 0;
+    changes = looks = 0;
+    raised = false;
+    ck_assert_int_eq(loop_new((struct broker *)&now_ms, &loop), 0);
+    loop_set_clock(loop, fixed_clock);
+}
+
+static void teardown(void)
+{
+    alarms_free(alarms);
+    loop_free(loop);
+}
+
+static void second(void)
+{
+    now_ms += 1000;
+    loop_turn(loop, true);
+}
+
+START_TEST(test_alarm_is_raised_below_the_limit_and_cleared_at_it)
+{
+    start();
+    ck_assert(!raised); /* exactly the limit is enough */
+    free_bytes = LIMIT_BYTES - 1;
+    second();
+    ck_assert(raised);
+    free_bytes = LIMIT_BYTES;
+    second();
+    ck_assert(!raised);
+    ck_assert_uint_eq(changes, 2);
+}
+END_TEST
+
+START_TEST(test_full_disk_is_seen_before_the_first_client)
+{
+    free_bytes = 0;
+    start();
+    ck_assert(raised);
+}
+END_TEST
+
+START_TEST(test_it_looks_once_a_second_and_speaks_of_changes_only)
+{
+    start();
+    loop_turn(loop, true);
+    ck_assert_uint_eq(looks, 1);
+    for (unsigned i = 0; i < 5; i++)
+        second();
+    ck_assert_uint_eq(looks, 6);
+    ck_assert_uint_eq(changes, 0);
+}
+END_TEST
+
+START_TEST(test_alarm_stays_while_nothing_can_be_told)
+{
+    free_bytes = 0;
+    start();
+    free_bytes = UINT64_MAX;
+    free_error = -EIO;
+    second();
+    ck_assert(raised);
+    free_error = 0;
+    second();
+    ck_assert(!raised);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("alarms");
+    TCase *tcase = tcase_create("alarms");
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, test_alarm_is_raised_below_the_limit_and_cleared_at_it);
+    tcase_add_test(tcase, test_full_disk_is_seen_before_the_first_client);
+    tcase_add_test(tcase, test_it_looks_once_a_second_and_speaks_of_changes_only);
+    tcase_add_test(tcase, test_alarm_stays_while_nothing_can_be_told);
+    suite_add_tcase(suite, tcase);
+    return unit_run(suite);
+}

@@ -1,0 +1,146 @@
+/*
+ * test_queue_entries.c - the deque and its heap against a sorted array that does the same
+ */
+#include "unit.h"
+
+#include "broker/queue_entries.h"
+
+enum { TWIN_MAX = 4096 };
+
+struct twin {
+    uint64_t sequences[TWIN_MAX];
+    unsigned count;
+};
+
+static void twin_insert(struct twin *twin, uint64_t sequence)
+{
+    unsigned at = twin->count;
+
+    while (at > 0 && twin->sequences[at - 1] > sequence) {
+        twin->sequences[at] = twin->sequences[at - 1];
+        at--;
+    }
+    twin->sequences[at] = sequence;
+    twin->count++;
+}
+
+static uint64_t twin_take(struct twin *twin, unsigned at)
+{
+    uint64_t sequence = twin->sequences[at];
+
+    twin->count--;
+    for (; at < twin->count; at++)
+        twin->sequences[at] = twin->sequences[at + 1];
+    return sequence;
+}
+
+static void check_same(struct queue_entries *entries, const struct twin *twin)
+{
+    struct queue_entries_walk walk = queue_entries_walk(entries);
+    struct queue_entry *first = queue_entries_first(entries);
+    unsigned walked = 0;
+
+    ck_assert_uint_eq(queue_entries_count(entries), twin->count);
+    while (queue_entries_walk_next(&walk))
+        walked++;
+    ck_assert_uint_eq(walked, twin->count);
+    if (twin->count)
+        ck_assert_uint_eq(first->sequence, twin->sequences[0]);
+    else
+        ck_assert_ptr_null(first);
+}
+
+/* One random step on both; @out collects what was popped, to be put back later. */
+static void step(struct queue_entries *entries, struct twin *twin, struct twin *out,
+                 uint64_t *next_sequence)
+{
+    struct queue_entry entry = { 0 };
+    struct queue_entry *found;
+    unsigned at;
+
+    switch (rand() % 8) {
+    case 0:
+    case 1:
+    case 2:
+        if (twin->count + out->count == TWIN_MAX)
+            break;
+        entry.sequence = (*next_sequence)++;
+        ck_assert_int_eq(queue_entries_push(entries, &entry), 0);
+        twin_insert(twin, entry.sequence);
+        break;
+    case 3:
+    case 4:
+        ck_assert(queue_entries_pop(entries, &entry) == (twin->count > 0));
+        if (twin->count) {
+            ck_assert_uint_eq(entry.sequence, twin_take(twin, 0));
+            twin_insert(out, entry.sequence);
+        }
+        break;
+    case 5:
+        if (!out->count)
+            break;
+        entry.sequence = twin_take(out, (unsigned)rand() % out->count);
+        ck_assert_int_eq(queue_entries_put_back(entries, &entry), 0);
+        twin_insert(twin, entry.sequence);
+        break;
+    default:
+        if (!twin->count)
+            break;
+        at = (unsigned)rand() % twin->count;
+        found = queue_entries_find(entries, twin->sequences[at]);
+        ck_assert_ptr_nonnull(found);
+        queue_entries_remove(entries, found, &entry);
+        ck_assert_uint_eq(entry.sequence, twin_take(twin, at));
+        ck_assert_ptr_null(queue_entries_find(entries, entry.sequence));
+    }
+}
+
+START_TEST(test_entries_equal_a_sorted_array_over_random_histories)
+{
+    struct queue_entries entries;
+    struct twin *twin = calloc(2, sizeof *twin);
+    struct queue_entry entry;
+    uint64_t next_sequence = 1;
+
+    srand((unsigned)_i);
+    queue_entries_init(&entries);
+    for (unsigned i = 0; i < 5000; i++) {
+        step(&entries, &twin[0], &twin[1], &next_sequence);
+        check_same(&entries, &twin[0]);
+    }
+    while (queue_entries_pop(&entries, &entry))
+        ck_assert_uint_eq(entry.sequence, twin_take(&twin[0], 0));
+    queue_entries_release(&entries);
+    free(twin);
+}
+END_TEST
+
+START_TEST(test_holes_do_not_keep_chunks)
+{
+    struct queue_entries entries;
+    struct queue_entry entry = { 0 };
+
+    queue_entries_init(&entries);
+    for (entry.sequence = 1; entry.sequence <= 100 * ENTRY_CHUNK; entry.sequence++)
+        ck_assert_int_eq(queue_entries_push(&entries, &entry), 0);
+    for (uint64_t sequence = 2; sequence < 100 * ENTRY_CHUNK; sequence++)
+        queue_entries_remove(&entries, queue_entries_find(&entries, sequence), &entry);
+    ck_assert_uint_eq(queue_entries_count(&entries), 2);
+    ck_assert_uint_eq(entries.chunk_count, 2);
+    while (queue_entries_pop(&entries, &entry))
+        ;
+    queue_entries_release(&entries);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("queue_entries");
+    TCase *tcase = tcase_create("queue_entries");
+
+    tcase_add_loop_test(tcase, test_entries_equal_a_sorted_array_over_random_histories, 0, 30);
+    tcase_add_test(tcase, test_holes_do_not_keep_chunks);
+    tcase_set_timeout(tcase, 60);
+    suite_add_tcase(suite, tcase);
+    return unit_run(suite);
+}
