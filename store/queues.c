@@ -270,12 +270,14 @@ int store_enqueue(struct store *store, const struct store_entry *entry)
     return 0;
 }
 
-/* The marks matter only when they reach into the entries that are there. */
+/* The marks matter only when they reach into the entries that are there, or those on disk do: a
+ * mark that was lowered on recovery may be above the sequences given out since. */
 static bool queue_marks_wanted(struct store_queue *queue)
 {
     uint64_t first = store_queue_run_at(queue, 0)->first;
 
-    if (queue->low < first && queue->delivered < first)
+    if (queue->low < first && queue->delivered < first &&
+        !(queue->marks_stored && queue->stored_delivered >= first))
         return false;
     return queue->low != queue->stored_low || queue->delivered != queue->stored_delivered;
 }

@@ -390,6 +390,7 @@ static void finish_queues(struct recovery *recovery)
 
         if (queue->next_sequence < next)
             queue->next_sequence = next;
+        queue_wake(queue); /* what has expired meanwhile leaves in the first turn */
         recovery->queues = recovered->next;
         hash_table_remove(&recovery->by_id, &recovered->by_id);
         free(recovered);

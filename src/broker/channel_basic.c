@@ -117,6 +117,10 @@ void channel_settle(struct channel *channel, struct unacked_delivery *delivery,
 {
     struct queue *queue = delivery->queue;
 
+    if (UNLIKELY(delivery->timed_out)) {
+        queue_unref(queue);
+        return;
+    }
     if (how == SETTLE_REQUEUE) {
         queue_requeue(queue, &delivery->entry);
     } else if (how == SETTLE_REJECT) {
@@ -240,7 +244,7 @@ static void set_global_prefetch(struct channel *channel, uint16_t count)
     for (uint32_t i = 0; i < unacked->used; i++) {
         struct unacked_delivery *delivery = unacked_at(unacked, i);
 
-        delivery->counted = count && delivery->queue;
+        delivery->counted = count && delivery->queue && !delivery->timed_out;
         channel->global_unacked += delivery->counted;
     }
 }

@@ -151,8 +151,8 @@ static int push_routed(struct channel *channel, struct message *message)
 
     if (channel->mode == CHANNEL_TX)
         return tx_add_publish(channel->tx, message, route->queues, route->n_queues, mandatory);
-    if (UNLIKELY(route->n_queues == 0 &&
-                 !direct_reply_try(channel->connection->broker, message) && mandatory))
+    if (UNLIKELY(!direct_reply_try(channel->connection->broker, message) &&
+                 route->n_queues == 0 && mandatory))
         channel_return(channel, message);
     rc = channel_push(channel, message, route->queues, route->n_queues, &outcome);
     if (!rc && channel->mode == CHANNEL_CONFIRM)

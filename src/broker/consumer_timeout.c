@@ -56,7 +56,7 @@ static struct unacked_delivery *find_overdue(struct channel *channel)
 
         if (age_ms < broker->consumer_timeout_ms)
             return NULL;
-        if (!delivery->queue)
+        if (!delivery->queue || delivery->timed_out)
             continue;
         timeout_ms = timeout_of(broker, delivery);
         if (timeout_ms > 0 && age_ms >= (uint64_t)timeout_ms)
@@ -65,21 +65,25 @@ static struct unacked_delivery *find_overdue(struct channel *channel)
     return NULL;
 }
 
-/* Newest first, so that each finds its place quickly. */
+/*
+ * Newest first, so that each finds its place quickly. The tags stay known, for the client may still
+ * settle them: that is no error, and does nothing.
+ */
 static void requeue_deliveries_of(struct channel *channel, const struct consumer *consumer)
 {
     for (uint32_t i = channel->unacked.used; i-- > 0;) {
-        struct unacked_delivery *found;
+        struct unacked_delivery *found = unacked_at(&channel->unacked, i);
         struct unacked_delivery delivery;
 
-        found = unacked_at(&channel->unacked, i);
         if (!found->queue || found->consumer != consumer)
             continue;
         delivery = *found;
-        unacked_forget(&channel->unacked, found);
+        found->queue = queue_ref(delivery.queue);
+        found->consumer = NULL;
+        found->timed_out = true;
+        found->counted = false;
         channel_settle(channel, &delivery, SETTLE_REQUEUE);
     }
-    unacked_tidy(&channel->unacked);
 }
 
 static void cancel_consumer(struct channel *channel, struct consumer *consumer)

@@ -205,7 +205,10 @@ static uint64_t expires_ms(const struct queue *queue, const struct message *mess
 
     if (message->expiration_ms >= 0 && (ttl_ms < 0 || message->expiration_ms < ttl_ms))
         ttl_ms = message->expiration_ms;
-    return ttl_ms < 0 ? 0 : queue_vhost(queue)->broker->wall_ms + (uint64_t)ttl_ms;
+    if (ttl_ms < 0)
+        return 0;
+    /* The clock is cut to milliseconds: one more, so that nothing expires early. */
+    return queue_vhost(queue)->broker->wall_ms + (uint64_t)ttl_ms + (ttl_ms > 0);
 }
 
 static bool is_over(const struct queue_settings *settings, uint64_t count, uint64_t bytes)

@@ -149,7 +149,7 @@ int tx_commit(struct channel *channel, struct tx *tx, struct push_outcome *outco
         struct tx_publish *publish = &tx->publishes[i];
         size_t living = keep_living(publish->queues, publish->n_queues);
 
-        if (living == 0 && !direct_reply_try(channel->connection->broker, publish->message) &&
+        if (!direct_reply_try(channel->connection->broker, publish->message) && living == 0 &&
             publish->mandatory)
             channel_return(channel, publish->message);
         rc = channel_push(channel, publish->message, publish->queues, living, outcome);
@@ -158,7 +158,8 @@ int tx_commit(struct channel *channel, struct tx *tx, struct push_outcome *outco
     for (size_t i = 0; i < tx->n_settlements; i++) {
         struct tx_settlement *settlement = &tx->settlements[i];
 
-        if (settlement->delivery.entry.flags & ENTRY_STORED)
+        if ((settlement->delivery.entry.flags & ENTRY_STORED) &&
+            !settlement->delivery.queue->deleted) /* else the store has forgotten it already */
             outcome->stored = true;
         channel_settle(channel, &settlement->delivery, settlement->how);
     }

@@ -120,21 +120,11 @@ static void trim(struct unacked *unacked)
         unacked->used--;
 }
 
-void unacked_forget(struct unacked *unacked, struct unacked_delivery *delivery)
+void unacked_remove(struct unacked *unacked, struct unacked_delivery *delivery)
 {
     assert(delivery->queue);
     delivery->queue = NULL;
     unacked->count--;
-}
-
-void unacked_remove(struct unacked *unacked, struct unacked_delivery *delivery)
-{
-    unacked_forget(unacked, delivery);
-    unacked_tidy(unacked);
-}
-
-void unacked_tidy(struct unacked *unacked)
-{
     trim(unacked);
     if (UNLIKELY(unacked->used - unacked->count > unacked->count + UNACKED_HOLES_ALLOWED))
         close_holes(unacked);

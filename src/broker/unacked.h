@@ -21,6 +21,7 @@ struct unacked_delivery {
     struct queue_entry entry;
     uint64_t delivered_ms;
     bool counted;              /* in channel->global_unacked */
+    bool timed_out;            /* its message is back in the queue: settling it does nothing */
 };
 
 struct unacked {
@@ -50,13 +51,6 @@ static inline struct unacked_delivery *unacked_at(const struct unacked *unacked,
 {
     return &unacked->ring[(unacked->first + index) & (unacked->capacity - 1)];
 }
-
-/**
- * unacked_forget() - unacked_remove() in a loop over places: they stay where they are until
- * unacked_tidy()
- */
-void unacked_forget(struct unacked *unacked, struct unacked_delivery *delivery);
-void unacked_tidy(struct unacked *unacked);
 
 /** unacked_remove() - take @delivery out (a pointer from find, first or last) */
 void unacked_remove(struct unacked *unacked, struct unacked_delivery *delivery);

@@ -48,6 +48,7 @@ struct config {
     uint32_t initial_frame_max_bytes; /* before tune-ok */
     unsigned channel_max;             /* 0: unlimited */
     unsigned consumers_per_channel_max;
+    uint64_t consumer_timeout_ms;   /* unacknowledged deliveries; 0: never */
     unsigned handshake_timeout_ms;
     uint64_t message_max_bytes;
 

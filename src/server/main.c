@@ -107,6 +107,7 @@ static struct broker_settings broker_settings_from(const struct server *server)
         .handshake_frame_bytes = config->initial_frame_max_bytes,
         .message_bytes_max = (uint32_t)config->message_max_bytes,
         .consumers_per_channel_max = config->consumers_per_channel_max,
+        .consumer_timeout_ms = config->consumer_timeout_ms,
         .is_loopback_user = is_loopback_user,
         .loopback_context = config,
         .log = log_for_broker,

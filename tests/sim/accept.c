@@ -485,7 +485,7 @@ void accept_end(struct sim *sim)
 
         for (unsigned c = 0; c < MODEL_CHANNELS; c++)
             check_channel_debts(sim, &connection->channels[c]);
-        if (sim->stalled && connection->published &&
+        if (sim->stalled && connection->published && connection->state == CONNECTION_IS_OPEN &&
             (!connection->paused || connection->knows_blocked != connection->told_blocked))
             FAIL(sim, "connection c%u publishes while the store stalls and is not blocked", i);
     }

@@ -265,9 +265,6 @@ static void send_body(struct sim *sim, struct m_channel *channel, size_t size)
     at[size] = AMQP_FRAME_END;
     content->sent_bytes += size;
     if (content->sent_bytes == content->message->body_bytes) {
-        if (content->sent_bytes > size)
-            history_add(&sim->history, "c%u.%u > m%07u is complete", channel->connection->number,
-                        channel->number, whole.message->id);
         content->message = NULL;
         if (channel->state == CHANNEL_IS_OPEN)
             model_publish(sim, channel, &whole);
@@ -284,7 +281,10 @@ void client_send_content(struct sim *sim, struct m_channel *channel, bool all)
     size_t left;
 
     connection->published |= sim->stalled;
-    if (!content->started) {
+    if (content->started) {
+        history_add(&sim->history, "c%u.%u > more of m%07u", connection->number, channel->number,
+                    content->message->id);
+    } else {
         content->started = true;
         send_publish(sim, channel);
         send_header(sim, channel);

@@ -295,8 +295,8 @@ END_TEST
 
 START_TEST(test_first_event_has_these_octets)
 {
-    static const uint8_t expected[] = "\x07x-deathA\0\0\0\x6a"
-                                      "F\0\0\0\x65"
+    static const uint8_t expected[] = "\x07x-deathA\0\0\0\x68"
+                                      "F\0\0\0\x63"
                                       "\x05" "countl\0\0\0\0\0\0\0\x01"
                                       "\x06reasonS\0\0\0\x07" "expired"
                                       "\x05queueS\0\0\0\x01q"

@@ -362,37 +362,6 @@ START_TEST(test_entries_come_back_to_their_queues_in_order)
 }
 END_TEST
 
-START_TEST(test_sequences_are_not_used_again_after_all_were_settled)
-{
-    uint64_t next;
-
-    durable_queue("q");
-    push(get_queue("q"), "one");
-    push(get_queue("q"), "two");
-    next = get_queue("q")->next_sequence;
-    restart();
-    ck_assert_uint_eq(queue_purge(get_queue("q")), 2);
-    restart();
-    ck_assert_uint_eq(queue_ready_count(get_queue("q")), 0);
-    ck_assert_uint_ge(get_queue("q")->next_sequence, next);
-}
-END_TEST
-
-/* --- damage --- */
-
-static const struct {
-    enum store_kind kind;
-    const char *key;
-    size_t key_bytes;
-    const char *text; /* how the refusal begins */
-} damage[] = {
-    { STORE_KIND_EXCHANGE, "\0\0\0\1v\0\0\0\1x", 10, "the record of exchange 'x' cannot be used" },
-    { STORE_KIND_EXCHANGE, "\0\0\0\1v\0\0\0\2x", 10, "a record of kind exchange is damaged" },
-    { STORE_KIND_QUEUE, "\0\0\0\1w\0\0\0\1x", 10, "the record of queue 'x' cannot be used" },
-    { STORE_KIND_BINDING, "", 0, "a record of kind binding is damaged" },
-    { (enum store_kind)99, "x", 1, "there is a record of the unknown kind 99" },
-};
-
 START_TEST(test_record_that_makes_no_sense_stops_the_start)
 {
     struct amqp_bytes key = { (const uint8_t *)damage[_i].key, damage[_i].key_bytes };
@@ -426,7 +395,6 @@ int main(void)
     tcase_add_test(tcase, test_what_is_not_durable_never_touches_the_store);
     tcase_add_test(tcase, test_changes_of_a_commit_that_was_lost_are_gone_together);
     tcase_add_test(tcase, test_entries_come_back_to_their_queues_in_order);
-    tcase_add_test(tcase, test_sequences_are_not_used_again_after_all_were_settled);
     tcase_add_loop_test(tcase, test_record_that_makes_no_sense_stops_the_start, 0,
                         N_ELEMENTS(damage));
     suite_add_tcase(suite, tcase);
