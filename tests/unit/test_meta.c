@@ -362,6 +362,21 @@ START_TEST(test_entries_come_back_to_their_queues_in_order)
 }
 END_TEST
 
+/* --- damage --- */
+
+static const struct {
+    enum store_kind kind;
+    const char *key;
+    size_t key_bytes;
+    const char *text; /* how the refusal begins */
+} damage[] = {
+    { STORE_KIND_EXCHANGE, "\0\0\0\1v\0\0\0\1x", 10, "the record of exchange 'x' cannot be used" },
+    { STORE_KIND_EXCHANGE, "\0\0\0\1v\0\0\0\2x", 10, "a record of kind exchange is damaged" },
+    { STORE_KIND_QUEUE, "\0\0\0\1w\0\0\0\1x", 10, "the record of queue 'x' cannot be used" },
+    { STORE_KIND_BINDING, "", 0, "a record of kind binding is damaged" },
+    { (enum store_kind)99, "x", 1, "there is a record of the unknown kind 99" },
+};
+
 START_TEST(test_record_that_makes_no_sense_stops_the_start)
 {
     struct amqp_bytes key = { (const uint8_t *)damage[_i].key, damage[_i].key_bytes };
