@@ -22,10 +22,9 @@ enum {
     BOUND_TABLE_ENTRIES = 65536,             /* entries of one table, nested ones included; 502 */
     BOUND_MESSAGE_BYTES = 134217728,         /* max_message_size; 406 */
     BOUND_MESSAGE_HARD_BYTES = 536870912,    /* the largest max_message_size; 501 */
-    BOUND_EXCHANGE_HOPS = 65536,             /* exchanges visited by one publish */
-    BOUND_TOPIC_WORDS = 128,                 /* words of a routing key (255 octets have no more) */
     BOUND_CONSUMERS_PER_CHANNEL = 65535,     /* consumer_max_per_channel; 530 */
     BOUND_UNACKED_PER_CHANNEL = 1000000,     /* deliveries pause there; no error */
+    BOUND_UNKNOWN_ARGUMENTS = 64,            /* names of queue arguments that the log has told of */
     BOUND_LOG_LINE_BYTES = 2048,
 };
 

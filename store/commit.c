@@ -355,6 +355,7 @@ int store_commit_message(const struct store_commit *commit, uint64_t location,
     if (index >= record->n_ends)
         return -EBADMSG;
     start = index ? le32toh(record->ends[index - 1]) : 0;
-    *ret_message = (struct amqp_bytes){ record->data + start, le32toh(record->ends[index]) - start };
+    ret_message->data = record->data + start;
+    ret_message->size = le32toh(record->ends[index]) - start;
     return 0;
 }

@@ -41,7 +41,7 @@ struct store_commit {
     struct store_record **records; /* records[i] has number first_record + i; NULL: not kept */
     size_t n_records;
     size_t records_capacity;
-    struct store_record *packing; /* the record that takes small messages; one of records, or NULL */
+    struct store_record *packing; /* takes small messages; one of records, or NULL */
 };
 
 /** struct store_pool - memory of past commits; all zero is an empty pool */

@@ -25,7 +25,7 @@ int store_open_memory(struct store_disk *disk, const struct store_options *optio
  */
 void store_crash(struct store *store, unsigned keep_unreported);
 
-/** store_disk_fail() - let the next @writes batch writes fail with -@error_number, after @good good ones */
+/** store_disk_fail() - after @good good writes let @writes batch writes fail with -@error_number */
 void store_disk_fail(struct store_disk *disk, unsigned good, unsigned writes, int error_number);
 
 /** store_memory_hold() - while held, store_poll() writes nothing (a slow disk) */

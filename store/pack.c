@@ -56,7 +56,7 @@ bool store_unpack_varint(struct amqp_bytes *from, uint64_t *ret_value)
 void store_run_packer_start(struct store_run_packer *packer, uint64_t first)
 {
     packer->size = 0;
-    /* location of "index -1": the first message of a record differs by nothing from its successor */
+    /* "index -1": the first message of a record then differs by nothing from what was before it */
     packer->previous = (struct store_entry){ .sequence = first - 1, .location = UINT64_MAX };
 }
 

@@ -4,6 +4,8 @@
  * Each reader has a list of its own and takes all of it at once. What it reads it keeps until a
  * message of another record is wanted; large messages are handed over instead of copied. While the
  * committer has the database closed, to reopen it after a failure, readers wait and try again.
+ *
+ * The lists of reads themselves are used by the memory store too, which has no threads.
  */
 #include "store/readers.h"
 
@@ -34,6 +36,47 @@ struct store_readers {
     unsigned n_threads;
     struct reader threads[];
 };
+
+void store_readings_push(struct store_readings *readings, struct store_reading *reading)
+{
+    reading->next = NULL;
+    if (readings->first)
+        readings->last->next = reading;
+    else
+        readings->first = reading;
+    readings->last = reading;
+}
+
+void store_reading_free(struct store_reading *reading)
+{
+    free(reading->memory);
+    free(reading);
+}
+
+void store_readings_free(struct store_readings *readings)
+{
+    while (readings->first) {
+        struct store_reading *reading = readings->first;
+
+        readings->first = reading->next;
+        store_reading_free(reading);
+    }
+}
+
+void store_reading_fetch(struct store_reading *reading, struct store_backend *backend)
+{
+    uint8_t key[STORE_KEY_RECORD_BYTES];
+    size_t size;
+
+    store_put_u64be(key, store_record_of(reading->location));
+    reading->error = backend->ops->get(backend, STORE_FAMILY_MESSAGES,
+                                       (struct amqp_bytes){ key, sizeof key }, &reading->memory,
+                                       &size);
+    if (reading->error == 0)
+        reading->error = store_record_message((struct amqp_bytes){ reading->memory, size },
+                                              store_index_of(reading->location),
+                                              &reading->message);
+}
 
 static void reader_forget(struct reader *reader)
 {

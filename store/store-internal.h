@@ -49,7 +49,7 @@ struct store_queue {
     uint64_t delivered; /* entries up to here were handed out */
     uint64_t stored_low;
     uint64_t stored_delivered;
-    struct store_run *runs; /* runs[head .. head + n_runs), by sequence; dead ones may be among them */
+    struct store_run *runs; /* runs[head .. head + n_runs), by sequence, some of them dead */
     uint32_t head, n_runs, capacity;
     uint32_t n_dead;
     uint32_t hint; /* run that was found last, counted from head */
@@ -144,6 +144,8 @@ void store_free(struct store *store);
 
 /** store_write_sealed() - write the oldest sealed commit now, without a thread: 0 or -errno */
 int store_write_sealed(struct store *store, struct store_fault *fault);
+
+/* ---- readers.c ---- */
 
 /** store_readings_push() - append to a list */
 void store_readings_push(struct store_readings *readings, struct store_reading *reading);

@@ -446,47 +446,6 @@ static void poll_committer(struct store *store)
 
 /* ---- reading back ---- */
 
-void store_readings_push(struct store_readings *readings, struct store_reading *reading)
-{
-    reading->next = NULL;
-    if (readings->first)
-        readings->last->next = reading;
-    else
-        readings->first = reading;
-    readings->last = reading;
-}
-
-void store_reading_free(struct store_reading *reading)
-{
-    free(reading->memory);
-    free(reading);
-}
-
-void store_readings_free(struct store_readings *readings)
-{
-    while (readings->first) {
-        struct store_reading *reading = readings->first;
-
-        readings->first = reading->next;
-        store_reading_free(reading);
-    }
-}
-
-void store_reading_fetch(struct store_reading *reading, struct store_backend *backend)
-{
-    uint8_t key[STORE_KEY_RECORD_BYTES];
-    size_t size;
-
-    store_put_u64be(key, store_record_of(reading->location));
-    reading->error = backend->ops->get(backend, STORE_FAMILY_MESSAGES,
-                                       (struct amqp_bytes){ key, sizeof key }, &reading->memory,
-                                       &size);
-    if (reading->error == 0)
-        reading->error = store_record_message((struct amqp_bytes){ reading->memory, size },
-                                              store_index_of(reading->location),
-                                              &reading->message);
-}
-
 /* The commit that is not yet durable and brought a record, or NULL. */
 static const struct store_commit *commit_of_record(const struct store *store, uint64_t record)
 {

@@ -76,7 +76,7 @@ struct store_entry {
 struct store_events {
     /** every commit up to and including @commit is durable (as store_options.sync means it) */
     void (*durable)(void *context, uint64_t commit);
-    /** writing fails (@error is -errno, @text says it for the log) or, with @error 0, works again */
+    /** writing fails (@error is -errno, @text says it for the log) or works again (@error 0) */
     void (*stalled)(void *context, int error, const char *text);
     /** a read has ended: @message borrowed, or @error -errno (-ENOENT, -EIO, -EBADMSG) */
     void (*read)(void *context, void *request, int error, struct amqp_bytes message);

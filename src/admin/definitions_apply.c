@@ -22,13 +22,15 @@
 #include "broker/queue_arguments.h"
 #include "broker/vhost.h"
 
-enum { NAMES_BYTES = 512 }; /* names listed in one log line */
+enum {
+    NAMES_BYTES = 512, /* names listed in one log line */
+    PROBLEM_BYTES = 256,
+};
 
 struct import {
     struct broker *broker;
     const char *source;
-    size_t policies;
-    json_t *components; /* of the parameters, as keys */
+    json_t *components; /* of parameters without effect, as keys */
 };
 
 static const char *string_of(const json_t *object, const char *name)
@@ -89,9 +91,10 @@ static int apply_vhost(struct import *import, json_t *object)
         rc = broker_put_vhost(import->broker, text_of(object, "name"),
                               amqp_table_written(&writer), &vhost);
     amqp_table_writer_release(&writer);
-    if (!rc && type && strcmp(type, "classic") != 0)
+    if (!rc && type && strcmp(type, "classic") != 0 && strcmp(type, "quorum") != 0)
         broker_log(import->broker, BROKER_LOG_WARNING,
-                   "%s: vhost '%s': default_queue_type '%s' has no effect in this version",
+                   "%s: vhost '%s': default_queue_type '%s': there are no such queues in this "
+                   "version",
                    import->source, vhost->name, type);
     return rc;
 }
@@ -308,7 +311,7 @@ static int apply_binding(struct import *import, json_t *object)
     return add_binding(import, object, &request);
 }
 
-/* --- policies and parameters: kept as their JSON text --- */
+/* --- policies and parameters: handed over as JSON text --- */
 
 static char *dump(json_t *value)
 {
@@ -319,7 +322,7 @@ static int apply_policy(struct import *import, json_t *object)
 {
     static const char *const members[] = { "pattern", "apply-to", "priority", "definition" };
     OWNED(json_free) json_t *policy = json_object();
-    char *json;
+    char *json, text[PROBLEM_BYTES]; /* the check has seen to it that there is none */
     int rc;
 
     for (size_t i = 0; i < N_ELEMENTS(members); i++) {
@@ -330,35 +333,38 @@ static int apply_policy(struct import *import, json_t *object)
     if (!json)
         return -ENOMEM;
     rc = broker_put_policy(import->broker, string_of(object, "vhost"), string_of(object, "name"),
-                           json);
+                           json, text, sizeof text);
     free(json);
-    import->policies++;
     return rc;
 }
 
 static int apply_parameter(struct import *import, json_t *object)
 {
-    char *json = dump(json_object_get(object, "value"));
+    const char *component = string_of(object, "component");
+    char *json = dump(json_object_get(object, "value")), text[PROBLEM_BYTES];
     int rc;
 
     if (!json)
         return -ENOMEM;
-    rc = broker_put_parameter(import->broker, string_of(object, "vhost"),
-                              string_of(object, "component"), string_of(object, "name"), json);
+    rc = broker_put_parameter(import->broker, string_of(object, "vhost"), component,
+                              string_of(object, "name"), json, text, sizeof text);
     free(json);
-    if (json_object_set_new(import->components, string_of(object, "component"), json_true()))
+    if (strcmp(component, "operator_policy") == 0 || strcmp(component, "vhost-limits") == 0)
+        return rc;
+    if (json_object_set_new(import->components, component, json_true()))
         rc = -ENOMEM;
     return rc;
 }
 
 static int apply_global_parameter(struct import *import, json_t *object)
 {
-    char *json = dump(json_object_get(object, "value"));
+    char *json = dump(json_object_get(object, "value")), text[PROBLEM_BYTES];
     int rc;
 
     if (!json)
         return -ENOMEM;
-    rc = broker_put_global_parameter(import->broker, string_of(object, "name"), json);
+    rc = broker_put_global_parameter(import->broker, string_of(object, "name"), json, text,
+                                     sizeof text);
     free(json);
     return rc;
 }
@@ -398,10 +404,6 @@ static void report_components(const struct import *import)
 
 static void report(const struct import *import, json_t *root)
 {
-    if (import->policies)
-        broker_log(import->broker, BROKER_LOG_WARNING,
-                   "%s: %zu policies are kept, but have no effect in this version",
-                   import->source, import->policies);
     report_components(import);
     broker_log(import->broker, BROKER_LOG_INFO,
                "%s: imported a file of %zu vhosts, %zu users, %zu exchanges, %zu queues and %zu "

@@ -5,8 +5,8 @@
  * form of definitions-internal.h. Permissions are not judged here: they are put to the trial auth,
  * whose answer is the one that the broker's will give.
  *
- * What is deliberately let through: values of queue arguments and keys of policies, which are kept
- * for the version that gives them effect, and parameters of any component.
+ * What is deliberately let through: values of queue arguments, and parameters of shovels and
+ * federation, which are kept for the version that gives them effect.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,6 +19,8 @@
 #include "admin/definitions-internal.h"
 #include "admin/json_table.h"
 #include "broker/exchange.h"
+#include "broker/policy.h"
+#include "broker/vhost_limits.h"
 
 static void text_free(char *text)
 {
@@ -407,8 +409,22 @@ static int check_apply_to(struct definitions_check *check, const char *prefix, j
                               prefix);
 }
 
+static int check_definition(struct definitions_check *check, const char *prefix,
+                            enum policy_kind kind, const json_t *definition)
+{
+    char text[256];
+    struct amqp_text problems = amqp_text_over(text, sizeof text);
+    struct setting_values values;
+    unsigned targets;
+
+    if (!policy_definition_check(kind, definition, &problems, &values, &targets))
+        return 0;
+    return definitions_refuse(check, "%s.definition: %s", prefix, text);
+}
+
 /* @prefix: the path from the section's object to the policy, empty for a policy itself */
-static int check_policy(struct definitions_check *check, const char *prefix, json_t *policy)
+static int check_policy(struct definitions_check *check, const char *prefix, enum policy_kind kind,
+                        json_t *policy)
 {
     json_t *priority = json_object_get(policy, "priority");
     int rc = check_pattern(check, prefix, json_object_get(policy, "pattern"));
@@ -421,39 +437,59 @@ static int check_policy(struct definitions_check *check, const char *prefix, jso
         return rc;
     if (json_object_size(json_object_get(policy, "definition")) == 0)
         return definitions_refuse(check, "%s.definition: must not be empty", prefix);
-    if (!priority || json_is_null(priority))
-        return set(check, policy, "priority", json_integer(0));
-    if (!json_is_integer(priority))
+    if (priority && !json_is_null(priority) && !json_is_integer(priority))
         return definitions_refuse(check, "%s.priority: expected an integer", prefix);
-    return 0;
+    if (!priority || json_is_null(priority)) {
+        rc = set(check, policy, "priority", json_integer(0));
+        if (rc)
+            return rc;
+    }
+    return check_definition(check, prefix, kind, json_object_get(policy, "definition"));
 }
 
 int definitions_check_policy(struct definitions_check *check, json_t *policy)
 {
-    return check_policy(check, "", policy);
+    return check_policy(check, "", POLICY_USER, policy);
+}
+
+static int check_limits(struct definitions_check *check, const json_t *parameter)
+{
+    json_t *limits = json_object_get(parameter, "value"), *value;
+    struct vhost_limits parsed;
+    char text[256];
+    struct amqp_text problems = amqp_text_over(text, sizeof text);
+    const char *key;
+
+    if (strcmp(string_of(parameter, "name"), "limits") != 0)
+        return definitions_refuse(check, ".name: expected limits");
+    json_object_foreach (limits, key, value) {
+        if (!json_is_integer(value))
+            return definitions_refuse(check, ".value.%s: expected an integer", key);
+    }
+    if (!vhost_limits_parse("limits", limits, &problems, &parsed))
+        return 0;
+    return definitions_refuse(check, ".value: %s", text);
 }
 
 int definitions_check_parameter(struct definitions_check *check, json_t *parameter)
 {
+    static const char *const kept[] = { "shovel", "federation-upstream", "federation-upstream-set",
+                                        NULL };
     const char *component = string_of(parameter, "component");
-    const char *key;
-    json_t *value;
+    bool operator_policy = strcmp(component, "operator_policy") == 0;
     int rc;
 
-    if (strcmp(component, "operator_policy") == 0) {
-        rc = definitions_check_map(check, parameter, "", "value");
-        return rc ? rc : check_policy(check, ".value", json_object_get(parameter, "value"));
-    }
-    if (strcmp(component, "vhost-limits") != 0)
+    if (is_one_of(component, kept))
         return 0;
+    if (!operator_policy && strcmp(component, "vhost-limits") != 0)
+        return definitions_refuse(check, ".component: component %s not found", component);
     rc = definitions_check_map(check, parameter, "", "value");
     if (rc)
         return rc;
-    json_object_foreach (json_object_get(parameter, "value"), key, value) {
-        if (!json_is_integer(value))
-            return definitions_refuse(check, ".value.%s: expected an integer", key);
-    }
-    return 0;
+    if (operator_policy)
+        return check_policy(check, ".value", POLICY_OPERATOR,
+                            json_object_get(parameter, "value"));
+    return check_limits(check, parameter);
 }
 
 int definitions_check_global_parameter(struct definitions_check *check, json_t *parameter)
@@ -461,6 +497,8 @@ int definitions_check_global_parameter(struct definitions_check *check, json_t *
     json_t *value = json_object_get(parameter, "value");
     json_t *map;
 
+    if (strcmp(string_of(parameter, "name"), "cluster_name") == 0 && !json_is_string(value))
+        return definitions_refuse(check, ".value: expected a string");
     if (!json_is_array(value) || json_array_size(value) == 0)
         return 0; /* an empty array stays what it says */
     map = json_as_object(value);

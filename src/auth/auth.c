@@ -62,6 +62,11 @@ void auth_free(struct auth *auth)
     free(auth);
 }
 
+const struct matcher *auth_matcher(const struct auth *auth)
+{
+    return auth->matcher;
+}
+
 uint64_t auth_generation(const struct auth *auth)
 {
     return auth->generation;

@@ -13,6 +13,7 @@
 #include "amqp/reply.h"
 
 struct auth;
+struct matcher; /* pattern.h */
 
 enum auth_hashing {
     AUTH_HASHING_SHA256, /* rabbit_password_hashing_sha256 */
@@ -44,6 +45,8 @@ struct permissions;
 struct auth *auth_new(void);
 void auth_free(struct auth *auth);
 uint64_t auth_generation(const struct auth *auth);
+/** auth_matcher() - what its patterns are searched for with, lent to others of the same thread */
+const struct matcher *auth_matcher(const struct auth *auth);
 
 /**
  * auth_put_user() - add a user or replace its hash and tags (its permissions stay)

@@ -18,11 +18,13 @@
 #include "broker/connection-internal.h"
 #include "broker/consumer_timeout.h"
 #include "broker/dead_letter.h"
+#include "broker/policy.h"
 #include "broker/queue.h"
 
 enum {
     SEAL_AGE_MS = 20,                   /* changes that nobody waits for */
     SEAL_BYTES = 256 * 1024,            /* do not collect more than this for want of a waiter */
+    POLICY_SLICE_QUEUES = 500,          /* looked at in one turn when policies have changed */
     RESUME_OPEN_BYTES = 8 * 1024 * 1024, /* publishers held back by the store go on below this */
 };
 
@@ -33,6 +35,7 @@ int broker_new(const struct broker_settings *settings, struct broker **ret_broke
     if (!broker)
         return -ENOMEM;
     broker->settings = *settings;
+    broker->configured_cluster_name = settings->cluster_name;
     broker->topology_generation = 1;
     route_init(&broker->route);
     route_init(&broker->dead_letter_route);
@@ -139,15 +142,17 @@ static int until_next_timer(const struct broker *broker)
 int broker_end(struct broker *broker)
 {
     int seal_ms, timer_ms;
+    bool more_policies;
 
     timers_run(&broker->timers, broker->now_ms);
+    more_policies = policy_apply_some(broker, POLICY_SLICE_QUEUES);
     do {
         dispatch_queues(broker);
         dead_letter_run(broker);
     } while (broker->dispatch_first);
     release_confirms(broker);
     seal_ms = broker->store ? seal_if_due(broker) : -1;
-    timer_ms = until_next_timer(broker);
+    timer_ms = more_policies ? 0 : until_next_timer(broker);
     return seal_ms < 0 || (timer_ms >= 0 && timer_ms < seal_ms) ? timer_ms : seal_ms;
 }
 
@@ -242,5 +247,5 @@ void broker_log(const struct broker *broker, enum broker_log level, const char *
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    broker->settings.log(broker->settings.log_context, level, text);
+    broker->settings.log(broker->settings.log_context, (int)level, text);
 }

@@ -38,6 +38,9 @@ struct broker_settings {
     uint32_t message_bytes_max;
     uint32_t consumers_per_channel_max; /* 0: no limit */
     uint64_t consumer_timeout_ms;       /* unacknowledged deliveries; 0: never */
+    const char *default_queue_type;     /* where vhost and client name none; NULL: classic */
+    uint64_t connections_max, channels_max; /* of the node; 0: no limit, as in all of these */
+    uint64_t vhosts_max, queues_max, exchanges_max;
     bool (*is_loopback_user)(const void *context, const char *user);
     const void *loopback_context;
     void (*log)(void *context, int level, const char *text); /* enum broker_log; never on hot paths */
@@ -79,6 +82,12 @@ struct broker {
     struct direct_reply *direct_replies; /* uthash by token (direct_reply.h) */
     struct timer consumer_timer;    /* looks for unacknowledged deliveries that are overdue */
     uint64_t consumer_timeout_ms;   /* smallest that is in force anywhere; UINT64_MAX: none */
+    unsigned policy_sweeps;         /* vhosts where a change of policies is being applied */
+    uint64_t policy_work;           /* spent on finding policies, to measure slices with */
+    uint64_t unknown_arguments[BOUND_UNKNOWN_ARGUMENTS]; /* hashes of names the log has heard of */
+    unsigned unknown_argument_count;
+    char *cluster_name;             /* of the global parameter; NULL: as configured */
+    const char *configured_cluster_name;
     bool store_held_back;           /* some publisher is paused for the store */
     uint64_t messages_published, messages_delivered, messages_acknowledged;
 };
@@ -118,6 +127,7 @@ void broker_free_parameters(struct broker *broker);
 struct vhost *broker_find_vhost(const struct broker *broker, struct amqp_str name);
 
 /* Changes to what is configured: in memory and in the open commit. 0 or -errno. */
+/** broker_put_vhost() - -EDQUOT, and a line in the log, past vhosts_max */
 int broker_put_vhost(struct broker *broker, struct amqp_str name, struct amqp_table metadata,
                      struct vhost **ret_vhost);
 int broker_put_user(struct broker *broker, const char *name, enum auth_hashing hashing,
@@ -128,11 +138,31 @@ int broker_put_permissions(struct broker *broker, const char *user, const char *
 int broker_put_topic_permissions(struct broker *broker, const char *user, const char *vhost,
                                  const char *exchange, const char *write, const char *read,
                                  char *error_text, size_t error_text_size);
-/** Policies, parameters: kept as their JSON text; @vhost "" for global parameters */
-int broker_put_policy(struct broker *broker, const char *vhost, const char *name, const char *json);
+/**
+ * broker_put_policy(), broker_put_parameter(), broker_put_global_parameter() - set one
+ * @json:       its value; kept
+ * @error_text: what is wrong with it, one line each, in the words that RabbitMQ puts behind
+ *              "Validation failed"
+ *
+ * In effect at once; for queues and exchanges that exist, within policy_apply_some().
+ *
+ * Return: 0; -EINVAL or -ENOENT (no such vhost) with a text, and nothing is changed; -ENOMEM.
+ */
+int broker_put_policy(struct broker *broker, const char *vhost, const char *name, const char *json,
+                      char *error_text, size_t error_text_size);
 int broker_put_parameter(struct broker *broker, const char *vhost, const char *component,
-                         const char *name, const char *json);
-int broker_put_global_parameter(struct broker *broker, const char *name, const char *json);
+                         const char *name, const char *json, char *error_text,
+                         size_t error_text_size);
+int broker_put_global_parameter(struct broker *broker, const char *name, const char *json,
+                                char *error_text, size_t error_text_size);
+/** broker_check_parameter() - whether one of these would be refused, and why; nothing is changed */
+int broker_check_parameter(struct broker *broker, const struct parameter_key *key,
+                           const char *json, char *error_text, size_t error_text_size);
+/** The opposite; -ENOENT when there is none */
+int broker_delete_policy(struct broker *broker, const char *vhost, const char *name);
+int broker_delete_parameter(struct broker *broker, const char *vhost, const char *component,
+                            const char *name);
+int broker_delete_global_parameter(struct broker *broker, const char *name);
 
 void broker_log(const struct broker *broker, enum broker_log level, const char *format, ...)
     PRINTF_LIKE(3, 4);

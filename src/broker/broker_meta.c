@@ -10,8 +10,10 @@
 #include <stdlib.h>
 
 #include "broker/broker.h"
+#include "broker/components.h"
 #include "broker/meta-internal.h"
 #include "broker/meta.h"
+#include "broker/vhost_limits.h"
 
 static int replace_metadata(struct vhost *vhost, struct amqp_table metadata)
 {
@@ -32,9 +34,15 @@ int broker_put_vhost(struct broker *broker, struct amqp_str name, struct amqp_ta
                      struct vhost **ret_vhost)
 {
     struct vhost *vhost = broker_find_vhost(broker, name);
+    char text[BOUND_LOG_LINE_BYTES];
     int rc = 0;
 
-    if (!vhost)
+    if (!vhost) {
+        rc = broker_check_vhost_limit(broker, name, text, sizeof text);
+        if (rc)
+            broker_log(broker, BROKER_LOG_WARNING, "%s", text);
+    }
+    if (!vhost && !rc)
         rc = vhost_new(broker, name, &vhost);
     if (!rc)
         rc = replace_metadata(vhost, metadata);
@@ -140,46 +148,105 @@ int broker_put_topic_permissions(struct broker *broker, const char *user, const 
                     &writer);
 }
 
-static int put_parameter(struct broker *broker, const struct parameter_key *key, const char *json)
+static const struct meta_key *record_key(const struct parameter_key *key, struct meta_key *ret)
 {
-    struct amqp_table_writer writer = { 0 };
-    int rc = parameters_put(&broker->parameters, key, json);
-
-    if (rc)
-        return rc;
-    amqp_table_put_str(&writer, "json", amqp_str_from(json));
-    return meta_put(broker, key->kind,
-                    META_KEY(amqp_str_from(key->vhost), amqp_str_from(key->component),
-                             amqp_str_from(key->name)),
-                    &writer);
+    *ret = *META_KEY(amqp_str_from(key->vhost), amqp_str_from(key->component),
+                     amqp_str_from(key->name));
+    return ret;
 }
 
-int broker_put_policy(struct broker *broker, const char *vhost, const char *name, const char *json)
+static int put_parameter(struct broker *broker, const struct parameter_key *key, const char *json,
+                         char *error_text, size_t error_text_size)
 {
-    if (!broker_find_vhost(broker, amqp_str_from(vhost)))
-        return -ENOENT;
-    return put_parameter(broker,
-                         &(struct parameter_key){ STORE_KIND_POLICY, vhost, "policy", name },
-                         json);
+    struct amqp_table_writer writer = { 0 };
+    struct component_effect effect = { 0 };
+    struct meta_key record;
+    int rc = component_compile(broker, key, json, error_text, error_text_size, &effect);
+
+    if (!rc)
+        rc = parameters_put(&broker->parameters, key, json);
+    if (rc) {
+        component_release(&effect);
+        return rc;
+    }
+    component_apply(broker, key, &effect);
+    amqp_table_put_str(&writer, "json", amqp_str_from(json));
+    return meta_put(broker, key->kind, record_key(key, &record), &writer);
+}
+
+static int delete_parameter(struct broker *broker, const struct parameter_key *key)
+{
+    struct meta_key record;
+
+    component_clear(broker, key);
+    meta_delete(broker, key->kind, record_key(key, &record));
+    return parameters_remove(&broker->parameters, key) ? 0 : -ENOENT;
+}
+
+#define POLICY_KEY(vhost, name)                                                                    \
+    (&(struct parameter_key){ STORE_KIND_POLICY, (vhost), "policy", (name) })
+#define PARAMETER_KEY(vhost, component, name)                                                      \
+    (&(struct parameter_key){ STORE_KIND_PARAMETER, (vhost), (component), (name) })
+#define GLOBAL_KEY(name) (&(struct parameter_key){ STORE_KIND_GLOBAL_PARAMETER, "", "", (name) })
+
+int broker_put_policy(struct broker *broker, const char *vhost, const char *name, const char *json,
+                      char *error_text, size_t error_text_size)
+{
+    int rc = check_vhost(broker, vhost, error_text, error_text_size);
+
+    return rc ? rc
+              : put_parameter(broker, POLICY_KEY(vhost, name), json, error_text, error_text_size);
 }
 
 int broker_put_parameter(struct broker *broker, const char *vhost, const char *component,
-                         const char *name, const char *json)
+                         const char *name, const char *json, char *error_text,
+                         size_t error_text_size)
+{
+    int rc = check_vhost(broker, vhost, error_text, error_text_size);
+
+    return rc ? rc
+              : put_parameter(broker, PARAMETER_KEY(vhost, component, name), json, error_text,
+                              error_text_size);
+}
+
+int broker_put_global_parameter(struct broker *broker, const char *name, const char *json,
+                                char *error_text, size_t error_text_size)
+{
+    return put_parameter(broker, GLOBAL_KEY(name), json, error_text, error_text_size);
+}
+
+int broker_check_parameter(struct broker *broker, const struct parameter_key *key,
+                           const char *json, char *error_text, size_t error_text_size)
+{
+    struct component_effect effect = { 0 };
+    int rc = component_compile(broker, key, json, error_text, error_text_size, &effect);
+
+    component_release(&effect);
+    return rc;
+}
+
+int broker_delete_policy(struct broker *broker, const char *vhost, const char *name)
 {
     if (!broker_find_vhost(broker, amqp_str_from(vhost)))
         return -ENOENT;
-    return put_parameter(broker,
-                         &(struct parameter_key){ STORE_KIND_PARAMETER, vhost, component, name },
-                         json);
+    return delete_parameter(broker, POLICY_KEY(vhost, name));
 }
 
-int broker_put_global_parameter(struct broker *broker, const char *name, const char *json)
+int broker_delete_parameter(struct broker *broker, const char *vhost, const char *component,
+                            const char *name)
 {
-    return put_parameter(
-        broker, &(struct parameter_key){ STORE_KIND_GLOBAL_PARAMETER, "", "", name }, json);
+    if (!broker_find_vhost(broker, amqp_str_from(vhost)))
+        return -ENOENT;
+    return delete_parameter(broker, PARAMETER_KEY(vhost, component, name));
+}
+
+int broker_delete_global_parameter(struct broker *broker, const char *name)
+{
+    return delete_parameter(broker, GLOBAL_KEY(name));
 }
 
 void broker_free_parameters(struct broker *broker)
 {
+    free(TAKE(broker->cluster_name));
     parameters_release(&broker->parameters);
 }

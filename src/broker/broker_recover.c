@@ -2,16 +2,20 @@
  * broker_recover.c - building the broker from its store
  *
  * Records come kind by kind, so that whatever one refers to is there: vhosts, users, permissions,
- * exchanges, queues, bindings. A record that cannot be understood stops the start with a sentence:
- * going on would lose what it stood for. The entries of queues follow, with ids in place of queues.
+ * exchanges, queues, bindings, policies. A record that cannot be understood stops the start with a
+ * sentence: going on would lose what it stood for. The entries of queues follow, with ids in place
+ * of queues; before them the policies are applied, so that entries meet the settings they had.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "broker/broker.h"
+#include "broker/components.h"
 #include "broker/meta-internal.h"
+#include "broker/policy.h"
 #include "broker/queue.h"
 
 /* A queue by its id. */
@@ -289,19 +293,42 @@ static int recover_binding(struct recovery *recovery, const struct record *recor
                   : rc;
 }
 
+/*
+ * One that cannot be understood any more stays as it is and has no effect: it must not keep the
+ * broker from starting.
+ */
+static int recover_effect(struct broker *broker, const struct parameter_key *key, const char *json)
+{
+    struct component_effect effect = { 0 };
+    char text[BOUND_LOG_LINE_BYTES / 2];
+    int rc = component_compile(broker, key, json, text, sizeof text, &effect);
+
+    if (rc == -EINVAL) {
+        broker_log(broker, BROKER_LOG_WARNING, "%s '%s' in vhost '%s' is kept without effect: %s",
+                   key->component, key->name, key->vhost, text);
+        return 0;
+    }
+    if (!rc)
+        component_apply(broker, key, &effect);
+    return rc;
+}
+
 static int recover_parameter(struct recovery *recovery, enum store_kind kind,
                              const struct record *record)
 {
     static const char *const members[] = { "json" };
     OWNED(texts_free) struct texts *texts = NULL;
     int rc = copy_texts(record, members, N_ELEMENTS(members), &texts);
+    struct parameter_key key;
 
     if (rc)
         return rc;
-    return parameters_put(
-        &recovery->broker->parameters,
-        &(struct parameter_key){ kind, texts->text[0], texts->text[1], texts->text[2] },
-        texts->text[3]);
+    key = (struct parameter_key){ kind, texts->text[0], texts->text[1], texts->text[2] };
+    if (kind != STORE_KIND_GLOBAL_PARAMETER &&
+        !broker_find_vhost(recovery->broker, record->key.names[0]))
+        return -EBADMSG;
+    rc = parameters_put(&recovery->broker->parameters, &key, texts->text[3]);
+    return rc ? rc : recover_effect(recovery->broker, &key, texts->text[3]);
 }
 
 static int recover_a_policy(struct recovery *recovery, const struct record *record)
@@ -370,10 +397,18 @@ static struct queue *find_queue(const struct recovery *recovery, uint64_t id)
     return NULL;
 }
 
+/* Everything that waits; false without memory. */
+static bool apply_policies(struct broker *broker)
+{
+    return !policy_apply_some(broker, UINT_MAX);
+}
+
 static int on_entry(void *context, const struct store_entry *entry)
 {
     struct recovery *recovery = context;
 
+    if (recovery->broker->policy_sweeps && !apply_policies(recovery->broker))
+        return -ENOMEM;
     if (!recovery->last || recovery->last->id != entry->queue_id)
         recovery->last = find_queue(recovery, entry->queue_id);
     if (!recovery->last)
@@ -412,6 +447,8 @@ int broker_attach_store(struct broker *broker, struct store *store, char *error_
     if (rc && !error_text[0])
         (void)fail(&recovery, rc, "cannot read the store: %s", strerror(-rc));
     finish_queues(&recovery);
+    if (!rc && !apply_policies(broker))
+        rc = fail(&recovery, -ENOMEM, "no memory to apply the policies");
     if (rc)
         broker->store = NULL;
     return rc;

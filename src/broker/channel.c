@@ -98,7 +98,7 @@ void channel_send(struct channel *channel, const void *method)
 {
     struct connection *connection = channel->connection;
 
-    if (channel->state != CHANNEL_CLOSING)
+    if (channel->state != CHANNEL_CLOSING && !connection->shut_down)
         connection->ops->send_method(connection->peer, channel->number, method);
 }
 

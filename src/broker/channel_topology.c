@@ -372,38 +372,55 @@ static int declare_queue_passively(struct channel *channel, struct amqp_str name
     return rc;
 }
 
+static int check_new_name(struct amqp_str name, struct amqp_error *err)
+{
+    if (amqp_str_starts_with(name, AMQP_STR("amq.")))
+        return amqp_raise(err, AMQP_ACCESS_REFUSED,
+                          "queue name '%.*s' contains reserved prefix 'amq.*'",
+                          AMQP_STR_ARG(name));
+    return 0;
+}
+
+/* Names, permissions, existence: @properties are complete but for a generated name. */
+static int declare_named(struct channel *channel, struct queue_properties *properties,
+                         struct amqp_error *err, struct queue **ret_queue)
+{
+    struct connection *connection = channel->connection;
+    char generated[GENERATED_NAME_BYTES];
+    int rc;
+
+    if (properties->name.size)
+        rc = check_new_name(properties->name, err);
+    else
+        rc = queue_arguments_check_server_named(properties->arguments, err);
+    if (!rc && properties->name.size == 0)
+        rc = generate_name("amq.gen-", generated, &properties->name);
+    if (!rc)
+        rc = check_permission(channel, PERMISSION_CONFIGURE, false, properties->name, err);
+    if (!rc && !vhost_get_queue(connection->vhost, properties->name))
+        rc = check_forwarding(channel, false, properties->name, properties->arguments,
+                              "x-dead-letter-exchange", err);
+    return rc ? rc : queue_declare(connection->vhost, properties, err, ret_queue);
+}
+
 static int declare_queue(struct channel *channel, const struct amqp_queue_declare *declare,
                          struct amqp_str name, struct amqp_error *err, struct queue **ret_queue)
 {
     struct connection *connection = channel->connection;
-    char generated[GENERATED_NAME_BYTES];
-    int rc = 0;
+    struct queue_properties properties = { .name = name,
+                                           .durable = declare->durable,
+                                           .exclusive = declare->exclusive,
+                                           .auto_delete = declare->auto_delete,
+                                           .owner = declare->exclusive ? connection : NULL,
+                                           .arguments = declare->arguments };
+    struct amqp_table_writer writer = { 0 };
+    int rc = queue_arguments_add_default_type(connection->vhost, &properties, &writer,
+                                              &properties.arguments);
 
-    if (name.size == 0 && queue_arguments_are_quorum(declare->arguments))
-        return amqp_raise(err, AMQP_PRECONDITION_FAILED,
-                          "Cannot declare a server-named queue for type rabbit_quorum_queue");
-    if (name.size == 0)
-        rc = generate_name("amq.gen-", generated, &name);
-    else if (amqp_str_starts_with(name, AMQP_STR("amq.")))
-        return amqp_raise(err, AMQP_ACCESS_REFUSED,
-                          "queue name '%.*s' contains reserved prefix 'amq.*'",
-                          AMQP_STR_ARG(name));
     if (!rc)
-        rc = check_permission(channel, PERMISSION_CONFIGURE, false, name, err);
-    if (!rc && !vhost_get_queue(connection->vhost, name))
-        rc = check_forwarding(channel, false, name, declare->arguments, "x-dead-letter-exchange",
-                              err);
-    if (rc)
-        return rc;
-    return queue_declare(connection->vhost,
-                         &(struct queue_properties){ .name = name,
-                                                     .durable = declare->durable,
-                                                     .exclusive = declare->exclusive,
-                                                     .auto_delete = declare->auto_delete,
-                                                     .owner = declare->exclusive ? connection
-                                                                                 : NULL,
-                                                     .arguments = declare->arguments },
-                         err, ret_queue);
+        rc = declare_named(channel, &properties, err, ret_queue);
+    amqp_table_writer_release(&writer);
+    return rc;
 }
 
 /* Declaring a reply name is how a responder asks whether the requester is still there. */

@@ -33,6 +33,7 @@ struct connection {
     bool congested;              /* the output is past its high-water mark */
     bool loopback;
     bool counted;                /* in vhost->connection_count and user->connections */
+    bool shut_down;              /* its channels are going or gone: nothing is sent on them */
     bool blocked_told;           /* connection.blocked is sent, unblocked is due */
     /* capabilities of the client */
     bool knows_cancel_notify, knows_blocked, knows_authentication_failure_close;

@@ -15,6 +15,7 @@
 #include "amqp/wire.h"
 #include "broker/connection-internal.h"
 #include "broker/queue.h"
+#include "broker/vhost_limits.h"
 
 int connection_new(struct broker *broker, const struct channel_ops *ops, void *peer,
                    const struct connection_origin *origin, struct connection **ret_connection)
@@ -46,6 +47,7 @@ void connection_shut_down(struct connection *connection)
 {
     struct channel *channel, *next;
 
+    connection->shut_down = true;
     HASH_ITER(by_number, connection->channels, channel, next)
         channel_free(channel);
     while (connection->exclusive_queues)
@@ -198,6 +200,10 @@ static int new_channel(struct connection *connection, uint16_t number, struct am
                    "number of channels opened for user '%s' has reached the maximum allowed user "
                    "limit of (%lld)",
                    user->name, (long long)user->max_channels);
+        err->method_id = 0;
+        return AMQP_NOT_ALLOWED;
+    }
+    if (broker_check_channel_limit(connection->broker, err)) {
         err->method_id = 0;
         return AMQP_NOT_ALLOWED;
     }

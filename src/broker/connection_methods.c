@@ -9,6 +9,7 @@
 
 #include "auth/sasl.h"
 #include "broker/connection-internal.h"
+#include "broker/vhost_limits.h"
 
 static const char *const capabilities[] = {
     "authentication_failure_close", "basic.nack",          "connection.blocked",
@@ -215,9 +216,16 @@ static int check_open(struct connection *connection, struct amqp_str vhost_name,
 {
     const struct user *user = connection->user;
 
+    int rc = broker_check_connection_limit(connection->broker, err);
+
+    if (rc)
+        return rc;
     connection->vhost = broker_find_vhost(connection->broker, vhost_name);
     if (!connection->vhost)
         return amqp_raise(err, AMQP_NOT_ALLOWED, "vhost %.*s not found", AMQP_STR_ARG(vhost_name));
+    rc = vhost_check_connection_limit(connection->vhost, user->name, err);
+    if (rc)
+        return rc;
     if (user->max_connections >= 0 && user->connections >= user->max_connections)
         return amqp_raise(err, AMQP_NOT_ALLOWED,
                           "connection refused for user '%s': user connection limit (%lld) is "
@@ -303,7 +311,7 @@ int connection_receive_method(struct connection *connection, const union amqp_me
     case CONNECTION_EXPECT_HEADER:
     case CONNECTION_CLOSING:
     case CONNECTION_CLOSED:
-        assert(!"methods are not passed on in this state");
+        assert(false); /* methods are not passed on in these states */
     }
     connection_refuse(connection, "unexpected method in the handshake");
     return 0;

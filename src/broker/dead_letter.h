@@ -64,7 +64,7 @@ struct dead_letter_event {
 int dead_letter_message(const struct message *message, const struct dead_letter_event *event,
                         struct message **ret_message);
 
-/** dead_letter_is_cycle() - whether @message, just dead-lettered for @reason, must not enter @queue (2.5) */
+/** dead_letter_is_cycle() - whether @message, just dead-lettered, must not enter the queue (2.5) */
 bool dead_letter_is_cycle(const struct message *message, enum dead_letter_reason reason,
                           struct amqp_str queue_name);
 

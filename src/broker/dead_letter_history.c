@@ -3,7 +3,7 @@
  *
  * x-death is an array of tables, one for each pair of queue and reason, the latest first:
  *
- *   count l · reason S · queue S · time T · exchange S · routing-keys A of S · original-expiration S
+ *   count l, reason S, queue S, time T, exchange S, routing-keys A of S, original-expiration S
  *
  * That is the order in a message's first event. In later events RabbitMQ sorts the table that it
  * touches, and leaves the others as they are; a repeated event only counts up and moves to the

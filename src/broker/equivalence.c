@@ -35,14 +35,17 @@ int equivalence_check_flag(const struct destination *destination, const char *na
                                   current ? "true" : "false", err);
 }
 
-/* One side; the type is told only where the other side has nothing to compare with. */
+/*
+ * One side; the type is told only where the other side has nothing to compare with. A void that is
+ * compared with something is "none" too: RabbitMQ's word for both is undefined.
+ */
 static void print_side(const struct amqp_value *value, bool other_present, char *out, size_t size)
 {
     struct amqp_text text = amqp_text_over(out, size);
     char shown[BOUND_REPLY_TEXT_BYTES];
     struct amqp_str str = { shown, 0 };
 
-    if (!value) {
+    if (!value || (other_present && value->type == 'V')) {
         amqp_text_add(&text, AMQP_STR("none"));
         return;
     }

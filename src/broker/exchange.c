@@ -14,14 +14,17 @@
 
 #include "broker/equivalence.h"
 #include "broker/meta.h"
+#include "broker/policy.h"
 #include "broker/route.h"
 #include "broker/vhost.h"
+#include "broker/vhost_limits.h"
 
 static const char ALTERNATE[] = "alternate-exchange";
 
 static void exchange_free(struct exchange *exchange)
 {
     route_forget(exchange);
+    policy_unref(exchange->policy);
     if (exchange->type)
         exchange->type->release(exchange);
     free((char *)(uintptr_t)exchange->destination.name.data);
@@ -34,7 +37,6 @@ static int copy_properties(struct exchange *exchange, const struct exchange_prop
 {
     struct amqp_table arguments = properties->arguments;
     struct amqp_str name = properties->name;
-    struct amqp_value alternate;
     char *name_copy = calloc(1, name.size + 1);
     uint8_t *copy;
 
@@ -50,11 +52,6 @@ static int copy_properties(struct exchange *exchange, const struct exchange_prop
         return -ENOMEM;
     memcpy(copy, arguments.data, arguments.size);
     exchange->arguments = (struct amqp_table){ copy, arguments.size };
-    if (amqp_table_get(exchange->arguments, amqp_str_from(ALTERNATE), &alternate) &&
-        alternate.type == 'S') {
-        exchange->has_alternate = true;
-        exchange->alternate = amqp_bytes_text(alternate.bytes);
-    }
     return 0;
 }
 
@@ -79,6 +76,7 @@ int exchange_new(struct vhost *vhost, const struct exchange_properties *properti
                     exchange->destination.name.size, exchange);
     if (!exchange->by_name.tbl)
         return -ENOMEM;
+    policy_apply_to_exchange(exchange);
     *ret_exchange = TAKE(exchange);
     return 0;
 }
@@ -87,6 +85,7 @@ static void leave_vhost(struct exchange *exchange)
 {
     struct vhost *vhost = exchange->destination.vhost;
 
+    policy_forget_exchange(exchange);
     HASH_DELETE(by_name, vhost->exchanges, exchange);
     vhost->broker->topology_generation++;
 }
@@ -176,7 +175,7 @@ static int check_new(const struct vhost *vhost, const struct exchange_properties
                           "invalid type '%s' for arg '%s' in exchange '%.*s' in vhost '%s'",
                           amqp_value_type_name(&alternate), ALTERNATE,
                           AMQP_STR_ARG(properties->name), vhost->name);
-    return 0;
+    return vhost_check_exchange_limit(vhost, properties->name, err);
 }
 
 static int create(struct vhost *vhost, const struct exchange_properties *properties,

@@ -19,6 +19,7 @@
 struct vhost;
 struct exchange;
 struct binding;
+struct policy;
 struct route;
 struct route_cache;
 
@@ -72,7 +73,8 @@ struct exchange {
     bool had_binding;                 /* auto-delete waits for a first one */
     struct amqp_table arguments;      /* owned */
     bool has_alternate;
-    struct amqp_str alternate;        /* alternate exchange, borrowed from arguments */
+    struct amqp_str alternate;        /* exchange; borrowed from arguments or policy */
+    const struct policy *policy;      /* referenced; NULL: none */
     struct binding *bindings;         /* bindings *from* it: list by next_from */
     uint32_t binding_count;
     struct route_cache *cache;

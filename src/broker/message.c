@@ -22,7 +22,7 @@
 
 enum { STORED_FORMAT = 1, STORED_PERSISTENT = 1, STORED_BCC = 2, LENGTH_BYTES = 4 };
 
-/* Octets of `data` up to the end of the body. Their sum fits: a size_t has 64 bits, they have 32. */
+/* Octets of `data` up to the end of the body. The sum fits: 64 bits for parts of 32 and 8. */
 static size_t plain_bytes(const struct message *message)
 {
     return (size_t)message->exchange_bytes + message->routing_key_bytes +

@@ -4,7 +4,8 @@
  *   struct message | exchange | routing key | raw properties | body | BCC
  *
  * BCC is that header alone, taken out at publish before anybody could see it: a dead letter goes to
- * its keys too. It is there only if the publish had keys in it, and last, so that others do not pay.
+ * its keys too. It is there only if the publish had keys in it, and last, so that other messages
+ * do not pay for it.
  *
  * A message is built while its content arrives, then never changes: every queue, unacknowledged
  * delivery and output buffer that holds it holds a reference. Its stored form is the same octets
@@ -60,7 +61,7 @@ struct message_parts {
     struct amqp_table bcc;        /* a checked table with this header alone, or empty */
 };
 
-/** message_copy() - the same body, flags and expiration with other @parts, location 0. 0 or -ENOMEM */
+/** message_copy() - same body, flags and expiration, other @parts, location 0. 0 or -ENOMEM */
 int message_copy(const struct message *message, const struct message_parts *parts,
                  struct message **ret_message);
 

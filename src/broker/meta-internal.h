@@ -47,6 +47,9 @@ int meta_put(struct broker *broker, enum store_kind kind, const struct meta_key 
 /** meta_key_decode() - false unless @octets are exactly @n names; the names borrow @octets */
 bool meta_key_decode(struct amqp_bytes octets, size_t n, struct meta_key *ret_key);
 
+/** meta_delete() - delete a record in the open commit; without memory it is logged and stays */
+void meta_delete(struct broker *broker, enum store_kind kind, const struct meta_key *key);
+
 /** meta_hashing_name() - "sha256", "sha512", "md5"; meta_hashing_find() is its opposite */
 const char *meta_hashing_name(enum auth_hashing hashing);
 bool meta_hashing_find(struct amqp_str name, enum auth_hashing *ret_hashing);

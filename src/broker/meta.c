@@ -71,7 +71,7 @@ int meta_put(struct broker *broker, enum store_kind kind, const struct meta_key 
     return rc;
 }
 
-static void delete(struct broker *broker, enum store_kind kind, const struct meta_key *key)
+void meta_delete(struct broker *broker, enum store_kind kind, const struct meta_key *key)
 {
     OWNED(octets_free) uint8_t *octets = NULL;
     size_t size;
@@ -119,8 +119,8 @@ void meta_delete_exchange(struct exchange *exchange)
 {
     struct vhost *vhost = exchange->destination.vhost;
 
-    delete(vhost->broker, STORE_KIND_EXCHANGE,
-           META_KEY(vhost->name_str, exchange->destination.name));
+    meta_delete(vhost->broker, STORE_KIND_EXCHANGE,
+                META_KEY(vhost->name_str, exchange->destination.name));
 }
 
 int meta_put_queue(struct queue *queue)
@@ -139,7 +139,7 @@ void meta_delete_queue(struct queue *queue)
 {
     struct vhost *vhost = queue_vhost(queue);
 
-    delete(vhost->broker, STORE_KIND_QUEUE, META_KEY(vhost->name_str, queue->destination.name));
+    meta_delete(vhost->broker, STORE_KIND_QUEUE, META_KEY(vhost->name_str, queue->destination.name));
 }
 
 static struct meta_key binding_key(const struct binding *binding)
@@ -164,7 +164,7 @@ void meta_delete_binding(struct binding *binding)
 {
     struct meta_key key = binding_key(binding);
 
-    delete(binding->source->destination.vhost->broker, STORE_KIND_BINDING, &key);
+    meta_delete(binding->source->destination.vhost->broker, STORE_KIND_BINDING, &key);
 }
 
 static const char *const hashing_names[] = {

@@ -87,6 +87,18 @@ int parameters_put(struct parameters *parameters, const struct parameter_key *ke
     return 0;
 }
 
+bool parameters_remove(struct parameters *parameters, const struct parameter_key *key)
+{
+    struct parameter *parameter = find(parameters, key, hash_key(key));
+
+    if (!parameter)
+        return false;
+    DL_DELETE(parameters->first, parameter);
+    hash_table_remove(&parameters->by_key, &parameter->by_key);
+    parameter_free(parameter);
+    return true;
+}
+
 const struct parameter *parameters_find(const struct parameters *parameters,
                                         const struct parameter_key *key)
 {

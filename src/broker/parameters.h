@@ -37,6 +37,9 @@ struct parameter_key {
 int parameters_put(struct parameters *parameters, const struct parameter_key *key,
                    const char *json);
 
+/** parameters_remove() - false if there is none */
+bool parameters_remove(struct parameters *parameters, const struct parameter_key *key);
+
 /** parameters_find() - NULL if there is none */
 const struct parameter *parameters_find(const struct parameters *parameters,
                                         const struct parameter_key *key);

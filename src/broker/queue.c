@@ -16,6 +16,7 @@
 #include "broker/connection-internal.h"
 #include "broker/consumer_timeout.h"
 #include "broker/meta.h"
+#include "broker/policy.h"
 #include "broker/queue-internal.h"
 #include "broker/vhost.h"
 
@@ -131,6 +132,7 @@ static void leave_vhost(struct queue *queue)
 {
     struct vhost *vhost = queue_vhost(queue);
 
+    policy_forget_queue(queue);
     HASH_DELETE(by_name, vhost->queues, queue);
     vhost->queue_count--;
     vhost->broker->topology_generation++;

@@ -2,20 +2,27 @@
  * queue_arguments.c - one row for each argument that RabbitMQ knows
  *
  * The rows stand in the order in which RabbitMQ checks them. An argument that nobody knows is kept
- * and neither checked nor compared. One that belongs to another queue type is refused by name.
+ * and neither checked nor compared; the log tells of each such name once. One that belongs to
+ * another queue type is refused by name. Those of replicas have no meaning on one machine: they are
+ * checked, kept and compared.
  */
 #include "broker/queue_arguments.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "broker/broker.h"
+#include "broker/equivalence.h"
 #include "broker/vhost.h"
+#include "broker/vhost_limits.h"
 
 #define TEN_YEARS_MS INT64_C(315360000000)
 
 /* Which queue types have the argument; the others refuse it by name. */
 enum argument_types {
+    ARGUMENT_NONE = 0,
     ARGUMENT_CLASSIC = 1,
     ARGUMENT_QUORUM = 2,
     ARGUMENT_STREAM = 4, /* only streams: there are none yet */
@@ -28,8 +35,8 @@ typedef int argument_check(const struct queue_properties *properties,
 struct argument {
     const char *name;
     enum argument_types types;
-    bool compared; /* on redeclaration */
-    argument_check *check;
+    enum argument_types compared; /* on redeclaration of queues of these types */
+    argument_check *check;        /* NULL: anything goes */
 };
 
 enum { REASON_BYTES = 160 };
@@ -183,15 +190,49 @@ static int check_type(const struct queue_properties *properties, const struct am
                   AMQP_STR_ARG(string_of(value)));
 }
 
+static int check_word(const struct amqp_value *value, const char *const *words,
+                      const char *problem, char *reason, size_t size)
+{
+    if (check_string(value, reason, size))
+        return -1;
+    return is_one_of(string_of(value), words) ? 0 : refuse(reason, size, "%s", problem);
+}
+
 static int check_strategy(const struct queue_properties *properties,
                           const struct amqp_value *value, char *reason, size_t size)
 {
     static const char *const words[] = { "at-most-once", "at-least-once", NULL };
 
     (void)properties;
-    if (value->type == 'S' && is_one_of(string_of(value), words))
+    return check_word(value, words, "invalid_dlx_strategy", reason, size);
+}
+
+static int check_leader(const struct queue_properties *properties, const struct amqp_value *value,
+                        char *reason, size_t size)
+{
+    static const char *const words[] = { "client-local",  "balanced",    "random",
+                                         "least-leaders", "min-masters", NULL };
+
+    (void)properties;
+    return check_word(value, words, "invalid_queue_locator_arg", reason, size);
+}
+
+static int check_master(const struct queue_properties *properties, const struct amqp_value *value,
+                        char *reason, size_t size)
+{
+    static const char *const words[] = { "min-masters", "client-local", "random", NULL };
+
+    (void)properties;
+    return check_word(value, words, "invalid_queue_locator_arg", reason, size);
+}
+
+static int check_placement(const struct queue_properties *properties,
+                           const struct amqp_value *value, char *reason, size_t size)
+{
+    (void)properties;
+    if (value->type == 'S' && value->bytes.size)
         return 0;
-    return refuse(reason, size, "invalid_dlx_strategy");
+    return refuse(reason, size, "invalid_member_placement_tag_arg");
 }
 
 static int check_group_size(const struct queue_properties *properties,
@@ -202,30 +243,58 @@ static int check_group_size(const struct queue_properties *properties,
     return check_count(properties, value, reason, size);
 }
 
+#define ANY ARGUMENT_ANY
+#define CLASSIC ARGUMENT_CLASSIC
+#define QUORUM ARGUMENT_QUORUM
+#define STREAM ARGUMENT_STREAM
+#define NONE ARGUMENT_NONE
+
 static const struct argument arguments_known[] = {
-    { "x-expires", ARGUMENT_ANY, true, check_expires },
-    { "x-message-ttl", ARGUMENT_ANY, true, check_ttl },
-    { "x-dead-letter-exchange", ARGUMENT_ANY, true, NULL },
-    { "x-dead-letter-routing-key", ARGUMENT_ANY, true, check_dead_letter_key },
+    { "x-expires", ANY, ANY, check_expires },
+    { "x-message-ttl", ANY, ANY, check_ttl },
+    { "x-dead-letter-exchange", ANY, ANY, NULL }, /* checked before the others */
+    { "x-dead-letter-routing-key", ANY, ANY, check_dead_letter_key },
     /* Dead letters move in one commit whatever the strategy: at least once, never twice. */
-    { "x-dead-letter-strategy", ARGUMENT_QUORUM, true, check_strategy },
-    { "x-max-length", ARGUMENT_ANY, true, check_count },
-    { "x-max-length-bytes", ARGUMENT_ANY, true, check_count },
-    { "x-max-in-memory-length", ARGUMENT_QUORUM, true, check_count },
-    { "x-max-in-memory-bytes", ARGUMENT_QUORUM, true, check_count },
-    { "x-max-priority", ARGUMENT_CLASSIC, true, check_priority },
-    { "x-overflow", ARGUMENT_ANY, true, check_overflow },
+    { "x-dead-letter-strategy", QUORUM, QUORUM, check_strategy },
+    { "x-max-length", ANY, ANY, check_count },
+    { "x-max-length-bytes", ANY, ANY, check_count },
+    { "x-max-in-memory-length", QUORUM, QUORUM, check_count },
+    { "x-max-in-memory-bytes", QUORUM, QUORUM, check_count },
+    { "x-max-priority", CLASSIC, CLASSIC, check_priority },
+    { "x-overflow", ANY, ANY, check_overflow },
     /* A queue's messages leave memory by need, whatever its mode; there is one storage format. */
-    { "x-queue-mode", ARGUMENT_CLASSIC, true, check_mode },
-    { "x-queue-version", ARGUMENT_CLASSIC, true, check_version },
-    { "x-single-active-consumer", ARGUMENT_ANY, true, check_single_active },
-    { "x-consumer-timeout", ARGUMENT_ANY, false, check_count },
-    { "x-queue-type", ARGUMENT_ANY, true, check_type },
-    { "x-quorum-initial-group-size", ARGUMENT_QUORUM, true, check_group_size },
-    { "x-max-age", ARGUMENT_STREAM, false, NULL },
-    { "x-stream-max-segment-size-bytes", ARGUMENT_STREAM, false, NULL },
-    { "x-initial-cluster-size", ARGUMENT_STREAM, false, NULL },
+    { "x-queue-mode", CLASSIC, CLASSIC, check_mode },
+    { "x-queue-version", CLASSIC, CLASSIC, check_version },
+    { "x-single-active-consumer", ANY, ANY, check_single_active },
+    /* RabbitMQ compared it nowhere before 4.3, and clients change it between two starts. */
+    { "x-consumer-timeout", ANY, NONE, check_count },
+    { "x-consumer-disconnected-timeout", ANY, NONE, check_count },
+    { "x-queue-type", ANY, ANY, NULL }, /* checked before the others */
+    { "x-quorum-initial-group-size", QUORUM, QUORUM, check_group_size },
+    { "x-max-age", STREAM, NONE, NULL },
+    { "x-stream-max-segment-size-bytes", STREAM, NONE, NULL },
+    { "x-stream-filter-size-bytes", STREAM, NONE, NULL },
+    { "x-initial-cluster-size", STREAM, NONE, NULL },
+    { "x-queue-leader-locator", ANY, ANY, check_leader },
+    { "x-member-placement-tag", ANY, QUORUM, check_placement },
+    { "x-delivery-limit", ANY, ANY, NULL }, /* what is no integer is as if it were not there */
+    { "x-queue-master-locator", CLASSIC, CLASSIC, check_master },
 };
+
+#undef ANY
+#undef CLASSIC
+#undef QUORUM
+#undef STREAM
+#undef NONE
+
+static const struct argument *find_argument(struct amqp_str name)
+{
+    for (size_t i = 0; i < N_ELEMENTS(arguments_known); i++) {
+        if (amqp_str_equal(name, amqp_str_from(arguments_known[i].name)))
+            return &arguments_known[i];
+    }
+    return NULL;
+}
 
 static int raise_invalid(const struct vhost *vhost, const struct queue_properties *properties,
                          const char *name, const char *reason, struct amqp_error *err)
@@ -250,12 +319,17 @@ static int check_dead_letter_exchange(const struct vhost *vhost,
                       amqp_value_type_name(&value), AMQP_STR_ARG(properties->name), vhost->name);
 }
 
-static bool is_quorum(struct amqp_table arguments)
+bool queue_arguments_are_quorum(struct amqp_table arguments)
 {
     struct amqp_value value;
 
     return amqp_table_get(arguments, AMQP_STR("x-queue-type"), &value) && value.type == 'S' &&
            amqp_str_equal(string_of(&value), AMQP_STR("quorum"));
+}
+
+static enum argument_types type_of(struct amqp_table arguments)
+{
+    return queue_arguments_are_quorum(arguments) ? ARGUMENT_QUORUM : ARGUMENT_CLASSIC;
 }
 
 static int raise_property(const struct vhost *vhost, const struct queue_properties *properties,
@@ -280,55 +354,172 @@ static int check_quorum_properties(const struct vhost *vhost,
     return 0;
 }
 
-static int check_known(const struct vhost *vhost, const struct queue_properties *properties,
-                       enum argument_types type, struct amqp_error *err)
+static int check_queue_type(const struct vhost *vhost, const struct queue_properties *properties,
+                            struct amqp_error *err)
 {
-    const struct argument *refused = NULL;
+    struct amqp_value value;
+    char reason[REASON_BYTES];
+
+    if (!amqp_table_get(properties->arguments, AMQP_STR("x-queue-type"), &value) ||
+        !check_type(properties, &value, reason, sizeof reason))
+        return 0;
+    return raise_invalid(vhost, properties, "x-queue-type", reason, err);
+}
+
+static int check_values(const struct vhost *vhost, const struct queue_properties *properties,
+                        enum argument_types type, struct amqp_error *err)
+{
     struct amqp_value value;
     char reason[REASON_BYTES];
 
     for (size_t i = 0; i < N_ELEMENTS(arguments_known); i++) {
         const struct argument *argument = &arguments_known[i];
 
-        if (!amqp_table_get(properties->arguments, amqp_str_from(argument->name), &value))
-            continue;
-        if (!(argument->types & type)) {
-            if (!refused)
-                refused = argument;
-            continue;
-        }
-        if (argument->check && argument->check(properties, &value, reason, sizeof reason))
+        if ((argument->types & type) && argument->check &&
+            amqp_table_get(properties->arguments, amqp_str_from(argument->name), &value) &&
+            argument->check(properties, &value, reason, sizeof reason))
             return raise_invalid(vhost, properties, argument->name, reason, err);
     }
-    if (!refused)
-        return 0;
-    return amqp_raise(err, AMQP_PRECONDITION_FAILED,
-                      "invalid arg '%s' for queue '%.*s' in vhost '%s' of queue type %s",
-                      refused->name, AMQP_STR_ARG(properties->name), vhost->name,
-                      type == ARGUMENT_QUORUM ? "rabbit_quorum_queue" : "rabbit_classic_queue");
+    return 0;
+}
+
+/* Those of other types, in the order of the client. */
+static int check_names(const struct vhost *vhost, const struct queue_properties *properties,
+                       enum argument_types type, struct amqp_error *err)
+{
+    struct amqp_table_iter iter = amqp_table_begin(properties->arguments);
+    struct amqp_value value;
+    struct amqp_str name;
+
+    while (amqp_table_next(&iter, &name, &value)) {
+        const struct argument *argument = find_argument(name);
+
+        if (argument && !(argument->types & type))
+            return amqp_raise(err, AMQP_PRECONDITION_FAILED,
+                              "invalid arg '%s' for queue '%.*s' in vhost '%s' of queue type %s",
+                              argument->name, AMQP_STR_ARG(properties->name), vhost->name,
+                              type == ARGUMENT_QUORUM ? "rabbit_quorum_queue"
+                                                      : "rabbit_classic_queue");
+    }
+    return 0;
+}
+
+/* Whether the log has been told of a name; from now on it has. */
+static bool is_known_to_log(struct broker *broker, struct amqp_str name)
+{
+    uint64_t hash = hash_str(0, name);
+
+    for (unsigned i = 0; i < broker->unknown_argument_count; i++) {
+        if (broker->unknown_arguments[i] == hash)
+            return true;
+    }
+    if (broker->unknown_argument_count == BOUND_UNKNOWN_ARGUMENTS)
+        return true; /* that many have been listed: enough */
+    broker->unknown_arguments[broker->unknown_argument_count++] = hash;
+    return false;
+}
+
+static void list_unknown(const struct vhost *vhost, const struct queue_properties *properties)
+{
+    struct amqp_table_iter iter = amqp_table_begin(properties->arguments);
+    struct amqp_value value;
+    struct amqp_str name;
+
+    while (amqp_table_next(&iter, &name, &value)) {
+        if (!find_argument(name) && !is_known_to_log(vhost->broker, name))
+            broker_log(vhost->broker, BROKER_LOG_WARNING,
+                       "queue '%.*s' in vhost '%s' has the argument '%.*s', which is not known "
+                       "here: it is kept and has no effect (said once)",
+                       AMQP_STR_ARG(properties->name), vhost->name, AMQP_STR_ARG(name));
+    }
 }
 
 int queue_arguments_check(const struct vhost *vhost, const struct queue_properties *properties,
                           struct amqp_error *err)
 {
-    bool quorum;
-    int rc;
+    enum argument_types type = type_of(properties->arguments);
+    int rc = check_dead_letter_exchange(vhost, properties, err);
 
-    if (properties->arguments.size == 0)
-        return 0;
-    quorum = is_quorum(properties->arguments);
-    rc = check_dead_letter_exchange(vhost, properties, err);
     if (!rc)
-        rc = check_known(vhost, properties, quorum ? ARGUMENT_QUORUM : ARGUMENT_CLASSIC, err);
-    if (!rc && quorum)
+        rc = check_queue_type(vhost, properties, err);
+    if (!rc)
+        rc = check_values(vhost, properties, type, err);
+    if (!rc)
+        rc = check_names(vhost, properties, type, err);
+    if (!rc)
+        rc = vhost_check_queue_limit(vhost, properties->name, err);
+    if (!rc && type == ARGUMENT_QUORUM)
         rc = check_quorum_properties(vhost, properties, err);
+    if (!rc)
+        list_unknown(vhost, properties);
     return rc;
 }
 
-bool queue_arguments_are_quorum(struct amqp_table arguments)
+int queue_arguments_check_server_named(struct amqp_table arguments, struct amqp_error *err)
 {
-    return is_quorum(arguments);
+    struct amqp_value value;
+    const char *type = NULL;
+
+    if (amqp_table_get(arguments, AMQP_STR("x-queue-type"), &value) && value.type == 'S') {
+        if (amqp_str_equal(string_of(&value), AMQP_STR("quorum")))
+            type = "rabbit_quorum_queue";
+        else if (amqp_str_equal(string_of(&value), AMQP_STR("stream")))
+            type = "rabbit_stream_queue";
+    }
+    if (!type)
+        return 0;
+    return amqp_raise(err, AMQP_PRECONDITION_FAILED,
+                      "Cannot declare a server-named queue for type %s", type);
 }
+
+/* --- the default queue type (1.9) --- */
+
+static struct amqp_str default_type(const struct vhost *vhost)
+{
+    const char *configured = vhost->broker->settings.default_queue_type;
+    struct amqp_value value;
+
+    if (amqp_table_get(vhost->metadata, AMQP_STR("default_queue_type"), &value) &&
+        value.type == 'S')
+        return string_of(&value);
+    return configured ? amqp_str_from(configured) : AMQP_STR("");
+}
+
+/* A name that is no queue type counts for nothing; the flags must fit the type. */
+static bool default_applies(struct amqp_str type, const struct queue_properties *properties)
+{
+    static const char *const durable_only[] = { "quorum", "stream", NULL };
+
+    if (amqp_str_equal(type, AMQP_STR("classic")))
+        return true;
+    return is_one_of(type, durable_only) && properties->durable && !properties->exclusive &&
+           !properties->auto_delete;
+}
+
+int queue_arguments_add_default_type(const struct vhost *vhost,
+                                     const struct queue_properties *properties,
+                                     struct amqp_table_writer *writer,
+                                     struct amqp_table *ret_arguments)
+{
+    struct amqp_table_iter iter = amqp_table_begin(properties->arguments);
+    struct amqp_str type = default_type(vhost), name;
+    struct amqp_value value;
+
+    if (!default_applies(type, properties) ||
+        amqp_table_get(properties->arguments, AMQP_STR("x-queue-type"), &value)) {
+        *ret_arguments = properties->arguments;
+        return 0;
+    }
+    while (amqp_table_next(&iter, &name, &value))
+        amqp_table_put_value(writer, name.data ? name : AMQP_STR(""), &value);
+    amqp_table_put_str(writer, "x-queue-type", type);
+    if (writer->failed)
+        return -ENOMEM;
+    *ret_arguments = amqp_table_written(writer);
+    return 0;
+}
+
+/* --- other questions --- */
 
 bool queue_arguments_unsupported(struct amqp_table_iter *iter, struct amqp_str *ret_name)
 {
@@ -346,64 +537,37 @@ bool queue_arguments_unsupported(struct amqp_table_iter *iter, struct amqp_str *
     return false;
 }
 
-/* One side of "received NEW but current is OLD" (6.5.2). */
-static void print_side(const struct amqp_value *value, bool other_present, char *out, size_t size)
+/* None and classic are the same. */
+static bool is_classic(bool present, const struct amqp_value *type)
 {
-    char text[REASON_BYTES];
-
-    if (!value || value->type == 'V') {
-        snprintf(out, size, "none");
-        return;
-    }
-    amqp_value_print(value, text, sizeof text);
-    if (other_present)
-        snprintf(out, size, "'%s'", text);
-    else
-        snprintf(out, size, "the value '%s' of type '%s'", text, amqp_value_type_name(value));
-}
-
-static int raise_inequivalent(const struct queue *queue, const char *key,
-                              const struct amqp_value *received, const struct amqp_value *current,
-                              struct amqp_error *err)
-{
-    char new[REASON_BYTES * 2], old[REASON_BYTES * 2];
-
-    print_side(received, current != NULL, new, sizeof new);
-    print_side(current, received != NULL, old, sizeof old);
-    return amqp_raise(err, AMQP_PRECONDITION_FAILED,
-                      "inequivalent arg '%s' for queue '%.*s' in vhost '%s': received %s but "
-                      "current is %s",
-                      key, AMQP_STR_ARG(queue->destination.name), queue_vhost(queue)->name, new,
-                      old);
+    return !present ||
+           (type->type == 'S' && amqp_str_equal(string_of(type), AMQP_STR("classic")));
 }
 
 int queue_arguments_compare(const struct queue *queue, struct amqp_table arguments,
                             struct amqp_error *err)
 {
-    static const struct amqp_value classic = {
-        .type = 'S', .bytes = { (const uint8_t *)"classic", 7 }
-    };
+    enum argument_types type = type_of(queue->arguments);
 
     for (size_t i = 0; i < N_ELEMENTS(arguments_known); i++) {
-        const char *name = arguments_known[i].name;
+        const struct argument *argument = &arguments_known[i];
+        struct amqp_str name = amqp_str_from(argument->name);
         struct amqp_value received, current;
         bool has_received, has_current;
+        int rc;
 
-        if (!arguments_known[i].compared)
+        if (!(argument->compared & type))
             continue;
-        has_received = amqp_table_get(arguments, amqp_str_from(name), &received);
-        has_current = amqp_table_get(queue->arguments, amqp_str_from(name), &current);
-        if (strcmp(name, "x-queue-type") == 0 && (has_received || has_current)) {
-            if (!has_received)
-                received = classic;
-            if (!has_current)
-                current = classic;
-            has_received = has_current = true;
-        }
-        if (has_received != has_current ||
-            (has_received && !amqp_value_equal(&received, &current)))
-            return raise_inequivalent(queue, name, has_received ? &received : NULL,
+        has_received = amqp_table_get(arguments, name, &received);
+        has_current = amqp_table_get(queue->arguments, name, &current);
+        if (amqp_str_equal(name, AMQP_STR("x-queue-type")) && is_classic(has_received, &received) &&
+            is_classic(has_current, &current))
+            continue;
+        rc = equivalence_check_values(&queue->destination, argument->name,
+                                      has_received ? &received : NULL,
                                       has_current ? &current : NULL, err);
+        if (rc)
+            return rc;
     }
     return 0;
 }

@@ -1,9 +1,9 @@
 /*
- * queue_settings.h - what a queue's arguments come to
+ * queue_settings.h - what a queue's arguments and the policies that match it come to
  *
- * Compiled once, when the queue is made; hot paths read only this. Queues without arguments share
- * one constant.
- * Spec: extensions.md 1.
+ * Compiled once, when the queue is made, and again when a policy changes; hot paths read only this.
+ * Queues without any share one constant.
+ * Spec: extensions.md 1.3, 5.2, 5.3.
  */
 #ifndef BROKER_QUEUE_SETTINGS_H
 #define BROKER_QUEUE_SETTINGS_H
@@ -12,6 +12,7 @@
 #include "amqp/table.h"
 
 struct queue;
+struct policy;
 
 enum queue_type {
     QUEUE_TYPE_CLASSIC,
@@ -37,15 +38,19 @@ struct queue_settings {
     bool single_active;
     bool dead_letters;           /* there is a dead-letter exchange; its name may be empty */
     bool has_dead_letter_key;
-    struct amqp_str dead_letter_exchange; /* these two borrow the queue's arguments */
+    struct amqp_str dead_letter_exchange; /* these two are owned by the settings */
     struct amqp_str dead_letter_key;
     bool limited;                /* max_length or max_length_bytes is set */
+    const struct policy *policy, *operator_policy; /* for management; NULL: none */
 };
 
 extern const struct queue_settings queue_settings_default;
 
-/** queue_settings_compile() - from queue->arguments. 0 or -ENOMEM */
+/** queue_settings_compile() - from queue->arguments and the vhost's policies. 0 or -ENOMEM */
 int queue_settings_compile(const struct queue *queue, const struct queue_settings **ret_settings);
+
+/** queue_settings_equal() - whether they have the same effect, whichever policies they are from */
+bool queue_settings_equal(const struct queue_settings *a, const struct queue_settings *b);
 
 /** queue_settings_free() - NULL and the default are fine */
 void queue_settings_free(const struct queue_settings *settings);

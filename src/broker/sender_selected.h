@@ -41,7 +41,7 @@ int sender_keys_collect(struct amqp_str routing_key, struct amqp_table headers,
 int sender_keys_again(const struct message *message, struct amqp_table headers,
                       struct sender_keys *keys);
 
-/** message_without_bcc() - a copy whose headers lack BCC; it is kept aside (message_bcc). 0 or -ENOMEM */
+/** message_without_bcc() - a copy with BCC not in its headers but aside. 0 or -ENOMEM */
 int message_without_bcc(const struct message *message, const struct amqp_properties *properties,
                         struct message **ret_message);
 

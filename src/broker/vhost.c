@@ -11,6 +11,7 @@
 
 #include "broker/broker.h"
 #include "broker/exchange_types.h"
+#include "broker/policy.h"
 #include "broker/queue.h"
 
 /* amqp-0-9-1.md 9.1; the default exchange, "", is made apart. */
@@ -51,6 +52,7 @@ int vhost_new(struct broker *broker, struct amqp_str name, struct vhost **ret_vh
     if (!vhost)
         return -ENOMEM;
     vhost->broker = broker;
+    vhost->max_connections = vhost->max_queues = -1;
     vhost->name = calloc(1, name.size + 1);
     if (!vhost->name) {
         free(vhost);
@@ -84,6 +86,7 @@ void vhost_free(struct vhost *vhost)
     assert(vhost->bindings.count == 0);
     HASH_ITER(by_name, vhost->queues, queue, next_queue)
         queue_destroy(queue);
+    policy_release_all(vhost);
     HASH_DELETE(by_name, vhost->broker->vhosts, vhost);
     free((uint8_t *)(uintptr_t)vhost->metadata.data);
     free(vhost->name);

@@ -11,7 +11,16 @@
 #include "broker/exchange.h"
 
 struct broker;
+struct policy;
 struct queue;
+
+/** struct policy_sweep - how far a change of policies has been applied: see policy.c */
+struct policy_sweep {
+    bool running;
+    bool again; /* there was another change meanwhile */
+    struct exchange *next_exchange;
+    struct queue *next_queue;
+};
 
 struct vhost {
     struct broker *broker;
@@ -22,6 +31,9 @@ struct vhost {
     struct queue *queues;             /* uthash by_name */
     struct exchange *default_exchange;
     struct hash_table bindings;       /* all of them by source, destination, key and arguments */
+    struct policy *policies, *operator_policies; /* lists, highest priority first (policy.h) */
+    struct policy_sweep policy_sweep;
+    int64_t max_connections, max_queues; /* negative: no limit (vhost_limits.h) */
     uint32_t queue_count;
     uint32_t connection_count;
     UT_hash_handle by_name;           /* of broker->vhosts */

@@ -49,6 +49,12 @@ struct config {
     unsigned channel_max;             /* 0: unlimited */
     unsigned consumers_per_channel_max;
     uint64_t consumer_timeout_ms;   /* unacknowledged deliveries; 0: never */
+    uint64_t connections_max;         /* of the node; INT64_MAX: unlimited, as in all of these */
+    uint64_t channels_max;
+    uint64_t vhosts_max;
+    uint64_t queues_max;              /* cluster_queue_limit */
+    uint64_t exchanges_max;           /* cluster_exchange_limit */
+    unsigned default_queue_type;      /* 0: classic; 1: quorum */
     unsigned handshake_timeout_ms;
     uint64_t message_max_bytes;
 

@@ -13,6 +13,7 @@
 #define BETWEEN(least, most) .min = (least), .max = (most)
 #define ONE_OF(words) .choices = words
 
+#define LIMIT BETWEEN(1, INT64_MAX), ONE_OF("infinity")
 #define PATTERN BETWEEN(0, 16384) /* as src/auth bounds it */
 
 #define SETS(name, default_text, type, ...) \
@@ -76,6 +77,13 @@ static const struct config_row rows[] = {
          BETWEEN(1, BOUND_CONSUMERS_PER_CHANNEL), ONE_OF("infinity")),
     SETS("consumer_timeout", "1800000", integer, FIELD(consumer_timeout_ms),
          BETWEEN(0, INT64_C(315360000000))),
+    SETS("connection_max", "infinity", integer, FIELD(connections_max), LIMIT),
+    SETS("channel_max_per_node", "infinity", integer, FIELD(channels_max), LIMIT),
+    SETS("vhost_max", "infinity", integer, FIELD(vhosts_max), LIMIT),
+    SETS("cluster_queue_limit", "infinity", integer, FIELD(queues_max), LIMIT),
+    SETS("cluster_exchange_limit", "infinity", integer, FIELD(exchanges_max), LIMIT),
+    SETS("default_queue_type", "classic", choice, FIELD(default_queue_type),
+         ONE_OF("classic|quorum")),
     SETS("handshake_timeout", "10000", integer, FIELD(handshake_timeout_ms), BETWEEN(1, INT32_MAX)),
     SETS("max_message_size", "134217728", bytes, FIELD(message_max_bytes),
          BETWEEN(1, BOUND_MESSAGE_HARD_BYTES)),
@@ -131,13 +139,8 @@ static const struct config_row rows[] = {
     LATER("reverse_dns_lookups", bool),
     LATER("proxy_protocol", bool),
     LATER("ssl_handshake_timeout", integer, BETWEEN(1, INT32_MAX)),
-    LATER_COUNT("channel_max_per_node"),
-    LATER_COUNT("connection_max"),
     LATER_COUNT("max_connections"),
     LATER_COUNT("ranch_connection_max"),
-    LATER_COUNT("vhost_max"),
-    LATER_COUNT("cluster_exchange_limit"),
-    LATER_COUNT("cluster_queue_limit"),
     LATER("tcp_listen_options.backlog", integer, BETWEEN(1, INT32_MAX)),
     LATER("tcp_listen_options.nodelay", bool),
     LATER("tcp_listen_options.linger.on", bool),
@@ -190,7 +193,6 @@ static const struct config_row rows[] = {
     LATER("collect_statistics", choice, ONE_OF("none|coarse|fine")),
     LATER_COUNT("collect_statistics_interval"),
     LATER_COUNT("consumer_disconnected_timeout"),
-    LATER_TEXT("default_queue_type"),
     LATER("quorum_queue.property_equivalence.relaxed_checks_on_redeclaration", bool),
     LATER("message_interceptors.*", any),
     LATER_TEXT("cluster_tags.$tag"),

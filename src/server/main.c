@@ -92,6 +92,12 @@ static bool is_loopback_user(const void *context, const char *user)
     return false;
 }
 
+/* The broker's word for no limit is 0. */
+static uint64_t limit_from(uint64_t configured)
+{
+    return configured == INT64_MAX ? 0 : configured;
+}
+
 static struct broker_settings broker_settings_from(const struct server *server)
 {
     const struct config *config = server->options.config;
@@ -108,6 +114,12 @@ static struct broker_settings broker_settings_from(const struct server *server)
         .message_bytes_max = (uint32_t)config->message_max_bytes,
         .consumers_per_channel_max = config->consumers_per_channel_max,
         .consumer_timeout_ms = config->consumer_timeout_ms,
+        .default_queue_type = config->default_queue_type ? "quorum" : NULL,
+        .connections_max = limit_from(config->connections_max),
+        .channels_max = limit_from(config->channels_max),
+        .vhosts_max = limit_from(config->vhosts_max),
+        .queues_max = limit_from(config->queues_max),
+        .exchanges_max = limit_from(config->exchanges_max),
         .is_loopback_user = is_loopback_user,
         .loopback_context = config,
         .log = log_for_broker,

@@ -599,8 +599,8 @@ def test_declaring_needs_read_on_the_queue_and_write_on_the_exchange():
 # ---- at least once ---------------------------------------------------------------------------
 
 def test_a_dead_letter_and_the_end_of_its_original_are_one():
-    """After SIGKILL a dead letter is in exactly one queue: what a confirm was heard after has moved,
-    and whatever was on its way is whole in one place or the other."""
+    """After SIGKILL a dead letter is in exactly one queue: what a confirm came after has moved, and
+    whatever was on its way is whole in one place or the other."""
     if elsewhere():
         run.skip('kills leveretd')
     with world() as w:

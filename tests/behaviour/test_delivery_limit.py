@@ -37,7 +37,8 @@ def count_of(event):
     count = headers(event).get('x-delivery-count')
     if event.redelivered:
         return count
-    run.check(count is None or (elsewhere() and count == 0), 'count of a first delivery: %r' % count)
+    run.check(count is None or (elsewhere() and count == 0),
+              'count of a first delivery: %r' % count)
     return 0
 
 

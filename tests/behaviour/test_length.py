@@ -1,5 +1,8 @@
 #!/usr/bin/python3
-"""test_length.py - queues that hold so much and no more: x-max-length, x-max-length-bytes, x-overflow"""
+"""test_length.py - queues that hold so much and no more
+
+x-max-length and x-max-length-bytes, and what x-overflow says of a message too many.
+"""
 
 import os
 import sys

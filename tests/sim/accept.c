@@ -115,6 +115,27 @@ static void accept_confirm(struct sim *sim, struct m_channel *channel,
                  channel->n_confirmed + 1, channel->confirms[channel->n_confirmed]);
 }
 
+static void check_confirmed(struct sim *sim, const struct m_channel *channel)
+{
+    if (channel->mode == MODE_PLAIN)
+        return;
+    if (channel->n_confirmed < channel->n_confirms &&
+        channel->confirms[channel->n_confirmed] <= sim->durable)
+        FAIL(sim, "publish %zu of channel c%u.%u is durable but not confirmed",
+             channel->n_confirmed + 1, channel->connection->number, channel->number);
+    if (channel->n_commits && channel->commits[0] <= sim->durable)
+        FAIL(sim, "a commit of channel c%u.%u is durable but not answered",
+             channel->connection->number, channel->number);
+}
+
+/* The channel is closed: what was due has come (5.3), and more would be wrong. */
+static void accept_no_more_confirms(struct sim *sim, struct m_channel *channel)
+{
+    check_confirmed(sim, channel);
+    channel->mode = MODE_PLAIN;
+    channel->n_commits = 0;
+}
+
 static void accept_commit_ok(struct sim *sim, struct m_channel *channel)
 {
     if (channel->n_commits == 0)
@@ -182,8 +203,10 @@ static void accept_blocked(struct sim *sim, struct m_connection *connection, boo
 
 static void accept_get_empty(struct sim *sim, struct m_channel *channel)
 {
-    struct m_queue *queue = model_queue_by_id(sim, channel->get_queue);
+    struct m_queue *queue;
 
+    resolve_call(sim); /* it may be because the queue is deleted */
+    queue = model_queue_by_id(sim, channel->get_queue);
     if (!channel->gets)
         FAIL(sim, "get-empty for no get");
     if (queue && queue_ready(queue))
@@ -369,10 +392,8 @@ static void accept_on_channel(struct sim *sim, struct m_channel *channel,
     }
     resolve_call(sim);
     accept_expected(sim, channel->connection, channel, method);
-    if (method->id == AMQP_ID_channel_close) { /* confirms after it would be wrong */
-        channel->mode = MODE_PLAIN;
-        channel->n_commits = 0;
-    }
+    if (method->id == AMQP_ID_channel_close)
+        accept_no_more_confirms(sim, channel);
 }
 
 static void on_method(void *peer, uint16_t number, const void *data)
@@ -504,19 +525,6 @@ static void check_handed_out(struct sim *sim, bool cold_too)
                  head->message->id, consumer->queue->name, consumer->tag,
                  consumer->channel->connection->number, consumer->channel->number);
     }
-}
-
-static void check_confirmed(struct sim *sim, const struct m_channel *channel)
-{
-    if (channel->state != CHANNEL_IS_OPEN)
-        return;
-    if (channel->n_confirmed < channel->n_confirms &&
-        channel->confirms[channel->n_confirmed] <= sim->durable)
-        FAIL(sim, "publish %zu of channel c%u.%u is durable but not confirmed",
-             channel->n_confirmed + 1, channel->connection->number, channel->number);
-    if (channel->n_commits && channel->commits[0] <= sim->durable)
-        FAIL(sim, "a commit of channel c%u.%u is durable but not answered",
-             channel->connection->number, channel->number);
 }
 
 void accept_turn_end(struct sim *sim)

@@ -24,6 +24,7 @@ void history_begin(struct history *history, uint64_t seed)
     history->operation = 0;
     history->count = 0;
     history->digest = UINT64_C(0xcbf29ce484222325);
+    alarm(HISTORY_SEED_MAX_S); /* a broker that goes round in circles fails too */
 }
 
 /* Generated names differ from run to run: what follows their prefix is passed over. */
@@ -100,9 +101,10 @@ static void print_watched(void)
     print_end(history);
 }
 
-static void on_abort(int number)
+static void on_end(int number)
 {
-    (void)number;
+    if (number == SIGALRM)
+        printf("FAILED: no seed takes %d s\n", HISTORY_SEED_MAX_S);
     print_watched();
     _exit(EXIT_FAILURE);
 }
@@ -110,7 +112,8 @@ static void on_abort(int number)
 void history_watch(struct history *history)
 {
     watched = history;
-    signal(SIGABRT, on_abort);
+    signal(SIGABRT, on_end);
+    signal(SIGALRM, on_end);
     if (__sanitizer_set_death_callback)
         __sanitizer_set_death_callback(print_watched);
 }

@@ -10,7 +10,7 @@
 
 #include "amqp/base.h"
 
-enum { HISTORY_LINES = 60, HISTORY_LINE_BYTES = 300 };
+enum { HISTORY_LINES = 60, HISTORY_LINE_BYTES = 300, HISTORY_SEED_MAX_S = 60 };
 
 struct history {
     uint64_t seed;

@@ -122,8 +122,9 @@ static void change_entry(struct m_queue *queue, const struct journal_record *rec
         entry->redelivered = SEEN_BEFORE;
         return;
     }
-    memmove(entry, entry + 1, (size_t)(queue->entries + queue->n_entries - entry - 1) * sizeof *entry);
     queue->n_entries--;
+    memmove(entry, entry + 1,
+            (size_t)(queue->entries + queue->n_entries - entry) * sizeof *entry);
 }
 
 static void apply(struct journal *journal, const struct journal_record *record)

@@ -416,8 +416,10 @@ static void drain(struct sim *sim, struct m_channel *channel, struct m_queue *qu
                     &(struct amqp_basic_get){ .id = AMQP_ID_basic_get,
                                               .queue = amqp_str_from(queue->name),
                                               .no_ack = true });
-        while (channel->gets)
-            world_poll(sim), world_turn(sim);
+        while (channel->gets) {
+            world_poll(sim);
+            world_turn(sim);
+        }
     }
 }
 

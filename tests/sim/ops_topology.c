@@ -373,7 +373,8 @@ static bool queue_names(struct sim *sim, struct m_channel *channel, uint32_t met
     return true;
 }
 
-static void queue_unbind(struct sim *sim, struct m_channel *channel, const struct m_binding *binding)
+static void queue_unbind(struct sim *sim, struct m_channel *channel,
+                         const struct m_binding *binding)
 {
     struct m_binding meant = *binding;
 

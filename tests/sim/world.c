@@ -232,6 +232,11 @@ void world_crash(struct sim *sim)
 
 void world_restart(struct sim *sim)
 {
+    static const struct amqp_connection_close forced = {
+        .id = AMQP_ID_connection_close,
+        .reply_code = 320,
+        .reply_text = { "CONNECTION_FORCED - stop", 24 },
+    };
     int rc;
 
     world_fail(sim, 0, 0, false);
@@ -240,11 +245,7 @@ void world_restart(struct sim *sim)
         struct m_connection *connection = &sim->connections[i];
 
         if (connection->state == CONNECTION_IS_OPEN) {
-            expect_on_connection(
-                sim, connection,
-                &(struct amqp_connection_close){ .id = AMQP_ID_connection_close,
-                                                 .reply_code = 320,
-                                                 .reply_text = AMQP_STR("CONNECTION_FORCED - stop") });
+            expect_on_connection(sim, connection, &forced);
             model_close_connection(sim, connection);
             connection->state = CONNECTION_IS_CLOSING;
             connection_force_close(connection->real, 320, "stop");

@@ -137,8 +137,17 @@ START_TEST(test_numbers_reach_their_fields)
     read_text("heartbeat = 0\nframe_max = 0\ninitial_frame_max = 8192\nchannel_max = 65535\n"
               "consumer_max_per_channel = infinity\nhandshake_timeout = 500\n"
               "max_message_size = 512mb\nstore.record_size = 64KB\n"
-              "store.write_buffer_size = 1GB\nstore.sync = never\nstore.sync_interval = 5\n");
+              "store.write_buffer_size = 1GB\nstore.sync = never\nstore.sync_interval = 5\n"
+              "connection_max = 10\nchannel_max_per_node = 20\nvhost_max = 30\n"
+              "cluster_queue_limit = infinity\ncluster_exchange_limit = 50\n"
+              "default_queue_type = quorum\n");
     check_clean();
+    ck_assert_uint_eq(config->connections_max, 10);
+    ck_assert_uint_eq(config->channels_max, 20);
+    ck_assert_uint_eq(config->vhosts_max, 30);
+    ck_assert_uint_eq(config->queues_max, INT64_MAX);
+    ck_assert_uint_eq(config->exchanges_max, 50);
+    ck_assert_uint_eq(config->default_queue_type, 1);
     ck_assert_uint_eq(config->heartbeat_s, 0);
     ck_assert_uint_eq(config->frame_max_bytes, 0);
     ck_assert_uint_eq(config->initial_frame_max_bytes, 8192);

@@ -1,7 +1,7 @@
 /*
  * test_dead_letter.c - the history in the headers, cycles, and where dead letters go
  *
- * The expected headers were read from RabbitMQ 3.10, but for x-last-death-*, which it does not have.
+ * The expected headers were read from RabbitMQ 3.10, except x-last-death-*, which it does not have.
  * They are compared as text that keeps order and types: count=l1 is a 64-bit integer.
  */
 #include <errno.h>
@@ -225,15 +225,18 @@ static struct message *died(struct message *message, const char *queue_name,
 #define LAST(exchange, queue, reason)                                                              \
     " x-last-death-exchange=S" exchange " x-last-death-queue=S" queue                              \
     " x-last-death-reason=S" reason
-#define FRESH "count=l1 reason=Srejected queue=Ssrc time=T1700000000 exchange=S routing-keys=A[Skey]"
+#define FRESH                                                                                      \
+    "count=l1 reason=Srejected queue=Ssrc time=T1700000000 exchange=S routing-keys=A[Skey]"
 #define FRESH_SORTED                                                                               \
     "count=l1 exchange=S queue=Ssrc reason=Srejected routing-keys=A[Skey] time=T1700000000"
 
 static const struct {
     const char *headers, *expiration, *expected;
 } history_case[] = {
-    { NULL, NULL, "x-death=A[F{" FRESH "}]" FIRST("", "src", "rejected") LAST("", "src", "rejected") },
-    { "", NULL, "x-death=A[F{" FRESH "}]" FIRST("", "src", "rejected") LAST("", "src", "rejected") },
+    { NULL, NULL,
+      "x-death=A[F{" FRESH "}]" FIRST("", "src", "rejected") LAST("", "src", "rejected") },
+    { "", NULL,
+      "x-death=A[F{" FRESH "}]" FIRST("", "src", "rejected") LAST("", "src", "rejected") },
     { "b=I1 a=Ss z=l1", "60000",
       "a=Ss b=I1 x-death=A[F{" FRESH " original-expiration=S60000}]" FIRST("", "src", "rejected")
           LAST("", "src", "rejected") " z=l1" },

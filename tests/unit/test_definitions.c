@@ -314,9 +314,8 @@ START_TEST(test_what_has_no_effect_or_no_place_is_reported_by_name)
     assert_warned("queue 'jobs.log' in vhost 'mill': arguments without effect in this version: "
                   "x-max-age, x-queue-type\n");
     ck_assert_ptr_null(strstr(log_text, "jobs.lazy' in vhost 'mill': arguments"));
-    assert_warned("2 policies are kept, but have no effect in this version\n");
-    assert_warned("parameters are kept, but have no effect in this version: vhost-limits, "
-                  "operator_policy\n");
+    ck_assert_ptr_null(strstr(log_text, "policies are kept"));
+    ck_assert_ptr_null(strstr(log_text, "parameters are kept"));
     assert_warned("queue 'amq.gen-Aua4YwwjMJDCFu5BSMPD_w' in vhost 'mill' was skipped");
     assert_warned("exchange 'events' to queue 'nowhere' in vhost 'mill' was dropped: the "
                   "destination does not exist\n");
@@ -368,7 +367,7 @@ START_TEST(test_export_of_4_is_imported)
 {
     import_data_well("cluster-4.json");
     ck_assert(queue("mill", "qq")->durable);
-    assert_warned("vhost 'mill': default_queue_type 'quorum' has no effect in this version\n");
+    ck_assert_ptr_null(strstr(log_text, "default_queue_type"));
 }
 END_TEST
 
@@ -746,8 +745,25 @@ static const struct {
                      "\"apply-to\":\"x\""),
       "f: policies[0].apply-to: expected all, queues, exchanges, classic_queues, quorum_queues or "
       "streams" },
+    { IN_V("policies", "\"name\":\"p\",\"pattern\":\"\",\"definition\":{\"a\":1}"),
+      "f: policies[0].definition: [{<<\"a\">>,1}] are not recognised policy settings" },
+    { IN_V("policies", "\"name\":\"p\",\"pattern\":\"\",\"definition\":{\"expires\":0}"),
+      "f: policies[0].definition: 0 is not a valid queue expiry" },
     { IN_V("parameters", "\"component\":\"operator_policy\",\"name\":\"p\",\"value\":{}"),
       "f: parameters[0].value.pattern: missing" },
+    { IN_V("parameters", "\"component\":\"operator_policy\",\"name\":\"p\",\"value\":{"
+                         "\"pattern\":\"\",\"definition\":{\"alternate-exchange\":\"a\"}}"),
+      "f: parameters[0].value.definition: [{<<\"alternate-exchange\">>,<<\"a\">>}] are not "
+      "recognised policy settings" },
+    { IN_V("parameters", "\"component\":\"c\",\"name\":\"n\",\"value\":1"),
+      "f: parameters[0].component: component c not found" },
+    { IN_V("parameters", "\"component\":\"vhost-limits\",\"name\":\"n\",\"value\":{}"),
+      "f: parameters[0].name: expected limits" },
+    { IN_V("parameters", "\"component\":\"vhost-limits\",\"name\":\"limits\","
+                         "\"value\":{\"max-foo\":1}"),
+      "f: parameters[0].value: Unrecognised terms [{<<\"max-foo\">>,1}] in limits" },
+    { "{\"global_parameters\":[{\"name\":\"cluster_name\",\"value\":1}]}",
+      "f: global_parameters[0].value: expected a string" },
     { IN_V("parameters", "\"component\":\"vhost-limits\",\"name\":\"limits\","
                          "\"value\":{\"max-queues\":true}"),
       "f: parameters[0].value.max-queues: expected an integer" },

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 
+#include "broker/meta-internal.h"
 #include "broker/meta.h"
 #include "store/memory.h"
 #include "topology_fixture.h"
@@ -136,6 +137,11 @@ START_TEST(test_permissions_come_back)
 }
 END_TEST
 
+static int put_policy(const char *vhost_name, const char *name, const char *json)
+{
+    return broker_put_policy(broker, vhost_name, name, json, error_text, sizeof error_text);
+}
+
 START_TEST(test_permissions_for_nobody_or_nowhere_are_refused)
 {
     ck_assert_int_eq(broker_put_permissions(broker, "nobody", "v", "", "", "", error_text,
@@ -150,28 +156,40 @@ START_TEST(test_permissions_for_nobody_or_nowhere_are_refused)
     ck_assert_int_eq(broker_put_permissions(broker, "app", "v", "(", "", "", error_text,
                                             sizeof error_text),
                      -EINVAL);
-    ck_assert_int_eq(broker_put_policy(broker, "w", "p", "{}"), -ENOENT);
-    ck_assert_int_eq(broker_put_parameter(broker, "w", "c", "p", "{}"), -ENOENT);
+    ck_assert_int_eq(put_policy("w", "p", "{}"), -ENOENT);
+    ck_assert_str_eq(error_text, "there is no vhost 'w'");
+    ck_assert_int_eq(broker_put_parameter(broker, "w", "c", "p", "{}", error_text,
+                                          sizeof error_text),
+                     -ENOENT);
     restart();
     ck_assert_ptr_null(auth_find_permissions(broker->auth, "app", "v"));
 }
 END_TEST
 
+#define POLICY(limit) "{\"definition\":{\"max-length\":" limit "},\"pattern\":\"^q\"}"
+
 START_TEST(test_policies_and_parameters_come_back_as_text)
 {
     const struct parameter *parameter;
 
-    ck_assert_int_eq(broker_put_policy(broker, "v", "ttl", "{\"old\":1}"), 0);
-    ck_assert_int_eq(broker_put_policy(broker, "v", "ttl", "{\"pattern\":\".*\"}"), 0);
-    ck_assert_int_eq(broker_put_policy(broker, "v", "other", "{}"), 0);
-    ck_assert_int_eq(broker_put_parameter(broker, "v", "shovel", "ttl", "[1]"), 0);
-    ck_assert_int_eq(broker_put_global_parameter(broker, "cluster_name", "\"rabbit\""), 0);
+    ck_assert_int_eq(put_policy("v", "ttl", POLICY("1")), 0);
+    ck_assert_int_eq(put_policy("v", "ttl", POLICY("2")), 0);
+    ck_assert_int_eq(put_policy("v", "other", POLICY("3")), 0);
+    ck_assert_int_eq(put_policy("v", "gone", POLICY("4")), 0);
+    ck_assert_int_eq(broker_delete_policy(broker, "v", "gone"), 0);
+    ck_assert_int_eq(broker_put_parameter(broker, "v", "shovel", "ttl", "[1]", error_text,
+                                          sizeof error_text),
+                     0);
+    ck_assert_int_eq(broker_put_global_parameter(broker, "cluster_name", "\"rabbit\"", error_text,
+                                                 sizeof error_text),
+                     0);
     restart();
+    ck_assert_str_eq(broker->settings.cluster_name, "rabbit");
     parameter = parameters_find(&broker->parameters, &(struct parameter_key){ STORE_KIND_POLICY,
                                                                               "v", "policy",
                                                                               "ttl" });
     ck_assert_ptr_nonnull(parameter);
-    ck_assert_str_eq(parameter->json, "{\"pattern\":\".*\"}");
+    ck_assert_str_eq(parameter->json, POLICY("2"));
     parameter = parameters_first(&broker->parameters, STORE_KIND_POLICY);
     ck_assert_ptr_nonnull(parameter);
     ck_assert_ptr_nonnull(parameter_next(parameter));
@@ -182,6 +200,38 @@ START_TEST(test_policies_and_parameters_come_back_as_text)
     parameter = parameters_first(&broker->parameters, STORE_KIND_GLOBAL_PARAMETER);
     ck_assert_str_eq(parameter->name, "cluster_name");
     ck_assert_str_eq(parameter->json, "\"rabbit\"");
+}
+END_TEST
+
+START_TEST(test_policies_are_in_effect_before_the_first_turn)
+{
+    (void)durable_queue("q");
+    (void)durable_queue("other");
+    ck_assert_int_eq(put_policy("v", "p", POLICY("7")), 0);
+    ck_assert_int_eq(broker_put_parameter(broker, "v", "vhost-limits", "limits",
+                                          "{\"max-queues\":9}", error_text, sizeof error_text),
+                     0);
+    restart();
+    ck_assert_int_eq(get_queue("q")->settings->max_length, 7);
+    ck_assert_int_eq(get_queue("other")->settings->max_length, -1);
+    ck_assert_int_eq(vhost->max_queues, 9);
+    ck_assert_uint_eq(broker->policy_sweeps, 0);
+}
+END_TEST
+
+START_TEST(test_a_policy_that_makes_no_sense_any_more_is_kept_without_effect)
+{
+    struct amqp_table_writer writer = { 0 };
+    struct parameter_key key = { STORE_KIND_POLICY, "v", "policy", "odd" };
+
+    amqp_table_put_str(&writer, "json", AMQP_STR("{\"pattern\":\"(\"}"));
+    ck_assert_int_eq(meta_put(broker, STORE_KIND_POLICY,
+                              META_KEY(AMQP_STR("v"), AMQP_STR("policy"), AMQP_STR("odd")),
+                              &writer),
+                     0);
+    restart();
+    ck_assert_ptr_nonnull(parameters_find(&broker->parameters, &key));
+    ck_assert_ptr_null(vhost->policies);
 }
 END_TEST
 
@@ -402,6 +452,8 @@ int main(void)
     tcase_add_test(tcase, test_permissions_come_back);
     tcase_add_test(tcase, test_permissions_for_nobody_or_nowhere_are_refused);
     tcase_add_test(tcase, test_policies_and_parameters_come_back_as_text);
+    tcase_add_test(tcase, test_policies_are_in_effect_before_the_first_turn);
+    tcase_add_test(tcase, test_a_policy_that_makes_no_sense_any_more_is_kept_without_effect);
     tcase_add_test(tcase, test_durable_exchange_comes_back_as_declared);
     tcase_add_test(tcase, test_durable_queue_comes_back_under_its_id);
     tcase_add_test(tcase, test_durable_bindings_come_back_and_route);

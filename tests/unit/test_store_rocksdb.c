@@ -97,7 +97,7 @@ static void setup(void)
 {
     const char *tmp = getenv("TMPDIR");
 
-    (void)snprintf(directory, sizeof directory, "%s/test_store.XXXXXX", tmp ? tmp : "/tmp");
+    (void)snprintf(directory, sizeof directory, "%s/test_store.XXXXXX", tmp ? tmp : P_tmpdir);
     ck_assert_ptr_nonnull(mkdtemp(directory));
     options = store_options_default();
     options.write_buffer_bytes = 4 << 20;
