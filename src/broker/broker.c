@@ -36,6 +36,10 @@ int broker_new(const struct broker_settings *settings, struct broker **ret_broke
         return -ENOMEM;
     broker->settings = *settings;
     broker->configured_cluster_name = settings->cluster_name;
+    if (!settings->resident_messages_max)
+        broker->settings.resident_messages_max = BOUND_RESIDENT_MESSAGES;
+    if (!settings->resident_bytes_max)
+        broker->settings.resident_bytes_max = BOUND_RESIDENT_BYTES;
     broker->topology_generation = 1;
     route_init(&broker->route);
     route_init(&broker->dead_letter_route);

@@ -38,6 +38,8 @@ struct broker_settings {
     uint32_t message_bytes_max;
     uint32_t consumers_per_channel_max; /* 0: no limit */
     uint64_t consumer_timeout_ms;       /* unacknowledged deliveries; 0: never */
+    uint32_t resident_messages_max;     /* of a queue, before stored ones leave memory; 0: BOUND_ */
+    uint64_t resident_bytes_max;        /* the same for octets; 0: BOUND_RESIDENT_BYTES */
     const char *default_queue_type;     /* where vhost and client name none; NULL: classic */
     uint64_t connections_max, channels_max; /* of the node; 0: no limit, as in all of these */
     uint64_t vhosts_max, queues_max, exchanges_max;

@@ -231,6 +231,19 @@ static bool refuses(struct queue *queue, const struct message *message)
     return is_over(settings, queue->ready.count + 1, queue->ready.bytes + message->body_bytes);
 }
 
+/*
+ * A stored message behind a long backlog does not stay in memory: it is read back when its turn
+ * comes (queue_fetch.c). The store serves it from the start, also while its commit is open.
+ */
+static bool is_paged_out(const struct queue *queue, const struct queue_entry *entry)
+{
+    const struct broker_settings *settings = &queue_vhost(queue)->broker->settings;
+
+    return (entry->flags & ENTRY_STORED) &&
+           (queue->ready.count >= settings->resident_messages_max ||
+            queue->ready.bytes >= settings->resident_bytes_max);
+}
+
 static int push(struct queue *queue, struct message *message, struct push_outcome *outcome)
 {
     struct queue_entry entry = { .sequence = queue->next_sequence,
@@ -250,7 +263,12 @@ static int push(struct queue *queue, struct message *message, struct push_outcom
             return rc;
         entry.flags |= ENTRY_STORED;
     }
-    message_ref(message);
+    if (UNLIKELY(is_paged_out(queue, &entry))) {
+        entry.flags &= (uint8_t)~ENTRY_RESIDENT;
+        entry.location = message->location;
+    } else {
+        message_ref(message);
+    }
     rc = expiry_admit(&queue->expiry, &entry, queue->ready.count == 0,
                       queue->settings->max_priority != 0);
     if (!rc)

@@ -185,7 +185,8 @@ static int check_type(const struct queue_properties *properties, const struct am
     if (is_one_of(string_of(value), words))
         return 0;
     if (amqp_str_equal(string_of(value), AMQP_STR("stream")))
-        return refuse(reason, size, "queue type 'stream' is not supported by this version of Leveret");
+        return refuse(reason, size,
+                      "queue type 'stream' is not supported by this version of Leveret");
     return refuse(reason, size, "\"unsupported queue type '%.*s'\"",
                   AMQP_STR_ARG(string_of(value)));
 }

@@ -7,6 +7,7 @@
 #include "server/alarms.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
 
@@ -21,7 +22,7 @@ struct alarms {
     struct broker *broker;
     struct alarms_settings settings;
     struct timer timer;
-    bool disk_raised;
+    bool disk_raised, memory_raised;
     bool disk_unknown;
 };
 
@@ -50,7 +51,33 @@ static void set_disk_alarm(struct alarms *alarms, bool raised, uint64_t free_byt
     broker_set_alarm(alarms->broker, BROKER_ALARM_DISK, raised);
 }
 
-static void look(struct alarms *alarms)
+static uint64_t memory_used(void)
+{
+    struct mallinfo2 info = mallinfo2();
+
+    return (uint64_t)info.uordblks + (uint64_t)info.hblkhd;
+}
+
+static void look_at_memory(struct alarms *alarms)
+{
+    uint64_t limit_bytes = alarms->settings.memory_max_bytes;
+    uint64_t used_bytes = limit_bytes ? alarms->settings.memory_used() : 0;
+    bool raised = limit_bytes && used_bytes > limit_bytes;
+
+    if (alarms->memory_raised == raised)
+        return;
+    alarms->memory_raised = raised;
+    log_write(LOG_DEFAULT, raised ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, NULL,
+              "vm_memory_high_watermark %s. Memory used:%llu allowed:%llu",
+              raised ? "set" : "clear", (unsigned long long)used_bytes,
+              (unsigned long long)limit_bytes);
+    log_warning("memory resource limit alarm %s on node %s.%s", raised ? "set" : "cleared",
+                alarms->settings.node_name,
+                raised ? " *** Publishers will be blocked until this alarm clears ***" : "");
+    broker_set_alarm(alarms->broker, BROKER_ALARM_MEMORY, raised);
+}
+
+static void look_at_disk(struct alarms *alarms)
 {
     uint64_t free_bytes;
     int rc = alarms->settings.disk_free(alarms->settings.directory, &free_bytes);
@@ -67,7 +94,8 @@ static void on_timer(struct timer *timer, uint64_t now_ms)
 {
     struct alarms *alarms = CONTAINER_OF(timer, struct alarms, timer);
 
-    look(alarms);
+    look_at_disk(alarms);
+    look_at_memory(alarms);
     /* It was set a moment ago, so there is room for it. */
     (void)loop_set_timer(alarms->loop, &alarms->timer, now_ms + ALARMS_PERIOD_MS);
 }
@@ -85,6 +113,8 @@ int alarms_new(struct loop *loop, struct broker *broker, const struct alarms_set
     alarms->settings = *settings;
     if (!alarms->settings.disk_free)
         alarms->settings.disk_free = disk_free;
+    if (!alarms->settings.memory_used)
+        alarms->settings.memory_used = memory_used;
     alarms->timer.fire = on_timer;
     rc = loop_set_timer(loop, &alarms->timer, loop_now_ms(loop) + ALARMS_PERIOD_MS);
     if (rc) {
@@ -93,7 +123,11 @@ int alarms_new(struct loop *loop, struct broker *broker, const struct alarms_set
     }
     log_info("Disk free limit set to %lluMB",
              (unsigned long long)(settings->disk_free_min_bytes / 1000000));
-    look(alarms);
+    if (settings->memory_max_bytes)
+        log_info("Memory high watermark set to %llu MiB",
+                 (unsigned long long)(settings->memory_max_bytes / (1024 * 1024)));
+    look_at_disk(alarms);
+    look_at_memory(alarms);
     *ret_alarms = alarms;
     return 0;
 }

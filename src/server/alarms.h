@@ -1,9 +1,12 @@
 /*
  * alarms.h - stop publishers before the machine is full
  *
- * Once a second the free space where the data lies is looked at. Below the limit the broker's disk
- * alarm is raised, above it is cleared: no hysteresis, as RabbitMQ (operations.md 7.1). The log
- * lines are RabbitMQ's too, since alerts match them.
+ * Once a second the free space where the data lies and the memory in use are looked at. Past a
+ * limit the broker's alarm is raised, within it is cleared: no hysteresis, as RabbitMQ
+ * (operations.md 7.1). The log lines are RabbitMQ's too, since alerts match them.
+ *
+ * Memory in use is what has been allocated and not freed, not the resident size: an allocator keeps
+ * freed memory, and an alarm must end when the queues have drained.
  */
 #ifndef SERVER_ALARMS_H
 #define SERVER_ALARMS_H
@@ -18,8 +21,11 @@ struct alarms_settings {
     const char *directory;   /* on the file system to watch; borrowed for the life of the alarms */
     const char *node_name;   /* for the log; borrowed likewise */
     uint64_t disk_free_min_bytes;
+    uint64_t memory_max_bytes; /* 0: no limit */
     /** free octets where @directory lies: 0 or -errno; NULL: ask the system */
     int (*disk_free)(const char *directory, uint64_t *ret_bytes);
+    /** octets in use; NULL: ask the allocator */
+    uint64_t (*memory_used)(void);
 };
 
 /** alarms_new() - look now, and every second from now on. 0 or -ENOMEM */

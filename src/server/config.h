@@ -56,6 +56,8 @@ struct config {
     uint64_t exchanges_max;           /* cluster_exchange_limit */
     unsigned default_queue_type;      /* 0: classic; 1: quorum */
     unsigned handshake_timeout_ms;
+    uint64_t disk_free_min_bytes; /* below, publishers are blocked */
+    uint64_t memory_max_bytes;    /* above, likewise; 0: 60 % of the machine's */
     uint64_t message_max_bytes;
 
     bool log_file; /* log.file is not false */

@@ -31,8 +31,8 @@
 #include "store/store.h"
 
 enum {
+    MEMORY_PERCENT = 60, /* of the machine's, unless configured */
     STOP_BOUND_MS = 3000, /* what clients get to answer connection.close */
-    DISK_FREE_MIN_BYTES = 50000000,
     ERROR_TEXT_BYTES = 1024,
     NODE_NAME_BYTES = 300,
 };
@@ -331,12 +331,23 @@ static int make_parts(struct server *server)
     return rc ? start_failed_errno(server, "broker", rc) : 0;
 }
 
+/* What may be used before publishers are blocked, in octets. */
+static uint64_t memory_limit(const struct config *config)
+{
+    uint64_t machine_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+
+    return config->memory_max_bytes ? config->memory_max_bytes
+                                    : machine_bytes / 100 * MEMORY_PERCENT;
+}
+
 static int start_alarms(struct server *server)
 {
+    const struct config *config = server->options.config;
     struct alarms_settings settings = {
         .directory = server->options.data_directory,
         .node_name = server->node_name,
-        .disk_free_min_bytes = DISK_FREE_MIN_BYTES,
+        .disk_free_min_bytes = config->disk_free_min_bytes,
+        .memory_max_bytes = memory_limit(config),
     };
     int rc = alarms_new(server->loop, server->broker, &settings, &server->alarms);
 

@@ -216,7 +216,8 @@ bool model_push(struct sim *sim, struct m_queue *queue, struct m_message *messag
     entry = &queue->entries[queue->n_entries++];
     *entry = (struct m_entry){ .sequence = queue->next_sequence++,
                                .message = message,
-                               .stored = message->persistent && queue->durable };
+                               .stored = message->persistent && queue->durable,
+                               .cold = message->persistent && queue->durable };
     journal_entry(sim, JOURNAL_ENQUEUE, queue, entry);
     return entry->stored;
 }

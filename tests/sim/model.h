@@ -48,7 +48,7 @@ struct m_entry {
     struct m_message *message;
     bool out;              /* with a consumer, or got: not acknowledged */
     bool stored;           /* persistent in a durable queue */
-    bool cold;             /* recovered and not handed out since: the broker may have to read it */
+    bool cold;             /* stored and not handed out since: the broker may have to read it */
     bool handed;           /* has been out at least once in its life */
     enum m_seen redelivered;
 };

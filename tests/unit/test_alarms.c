@@ -1,5 +1,5 @@
 /*
- * test_alarms.c - the disk alarm follows the free space, second by second
+ * test_alarms.c - alarms follow free space and memory, second by second
  */
 #include <errno.h>
 
@@ -15,7 +15,8 @@ static struct alarms *alarms;
 static uint64_t now_ms, free_bytes;
 static int free_error;
 static unsigned changes, looks;
-static bool raised;
+static bool raised, memory_raised;
+static uint64_t used_bytes;
 
 void broker_begin(struct broker *broker, uint64_t monotonic_ms, uint64_t wall_ms)
 {
@@ -44,6 +45,11 @@ void store_poll(struct store *store)
 void broker_set_alarm(struct broker *broker, enum broker_alarm alarm, bool is_raised)
 {
     (void)broker;
+    if (alarm == BROKER_ALARM_MEMORY) {
+        ck_assert_int_ne(memory_raised, is_raised);
+        memory_raised = is_raised;
+        return;
+    }
     ck_assert_int_eq(alarm, BROKER_ALARM_DISK);
     ck_assert_int_ne(raised, is_raised);
     raised = is_raised;
@@ -60,6 +66,11 @@ static int imagined_disk(const char *directory, uint64_t *ret_bytes)
     return 0;
 }
 
+static uint64_t imagined_memory(void)
+{
+    return used_bytes;
+}
+
 static uint64_t fixed_clock(void)
 {
     return now_ms;
@@ -70,7 +81,9 @@ static void start(void)
     struct alarms_settings settings = { .directory = "data",
                                         .node_name = "leveret@test",
                                         .disk_free_min_bytes = LIMIT_BYTES,
-                                        .disk_free = imagined_disk };
+                                        .memory_max_bytes = LIMIT_BYTES,
+                                        .disk_free = imagined_disk,
+                                        .memory_used = imagined_memory };
 
     ck_assert_int_eq(alarms_new(loop, (struct broker *)&now_ms, &settings, &alarms), 0);
 }
@@ -81,7 +94,8 @@ static void setup(void)
     free_bytes = LIMIT_BYTES;
     free_error = 0;
     changes = looks = 0;
-    raised = false;
+    raised = memory_raised = false;
+    used_bytes = 0;
     ck_assert_int_eq(loop_new((struct broker *)&now_ms, &loop), 0);
     loop_set_clock(loop, fixed_clock);
 }
@@ -132,6 +146,22 @@ START_TEST(test_it_looks_once_a_second_and_speaks_of_changes_only)
 }
 END_TEST
 
+START_TEST(test_memory_alarm_follows_what_is_in_use)
+{
+    used_bytes = LIMIT_BYTES;
+    start();
+    ck_assert(!memory_raised); /* exactly the limit is allowed */
+    used_bytes++;
+    second();
+    ck_assert(memory_raised);
+    second();
+    used_bytes = 0;
+    second();
+    ck_assert(!memory_raised);
+    ck_assert(!raised);
+}
+END_TEST
+
 START_TEST(test_alarm_stays_while_nothing_can_be_told)
 {
     free_bytes = 0;
@@ -155,6 +185,7 @@ int main(void)
     tcase_add_test(tcase, test_alarm_is_raised_below_the_limit_and_cleared_at_it);
     tcase_add_test(tcase, test_full_disk_is_seen_before_the_first_client);
     tcase_add_test(tcase, test_it_looks_once_a_second_and_speaks_of_changes_only);
+    tcase_add_test(tcase, test_memory_alarm_follows_what_is_in_use);
     tcase_add_test(tcase, test_alarm_stays_while_nothing_can_be_told);
     suite_add_tcase(suite, tcase);
     return unit_run(suite);

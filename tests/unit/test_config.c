@@ -216,7 +216,7 @@ START_TEST(test_keys_without_effect_leave_a_note)
 {
     /* what the Kubernetes operator and the Docker image always write, and the HTTP ports */
     read_text("queue_master_locator = min-masters\n"
-              "disk_free_limit.absolute = 2GB\n"
+              "disk_free_limit.relative = 2.0\n"
               "cluster_partition_handling = pause_minority\n"
               "cluster_formation.peer_discovery_backend = rabbit_peer_discovery_k8s\n"
               "cluster_name = rabbit\n"

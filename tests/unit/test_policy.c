@@ -400,7 +400,8 @@ START_TEST(test_dead_letter_arguments_win_and_policies_complete_them)
     if (dead[_i].argued_key)
         amqp_table_put_str(&writer, "x-dead-letter-routing-key",
                            amqp_str_from(dead[_i].argued_key));
-    snprintf(json, sizeof json, "{\"pattern\":\"\",\"definition\":{\"queue-mode\":\"lazy\"%s%s%s%s%s%s}}",
+    snprintf(json, sizeof json,
+             "{\"pattern\":\"\",\"definition\":{\"queue-mode\":\"lazy\"%s%s%s%s%s%s}}",
              dead[_i].exchange ? ",\"dead-letter-exchange\":\"" : "",
              dead[_i].exchange ? dead[_i].exchange : "", dead[_i].exchange ? "\"" : "",
              dead[_i].key ? ",\"dead-letter-routing-key\":\"" : "",
@@ -497,7 +498,8 @@ START_TEST(test_one_key_that_a_type_cannot_do_keeps_the_whole_policy_away)
 {
     char json[256];
 
-    snprintf(json, sizeof json, "{\"pattern\":\"\",\"priority\":1,\"definition\":{\"message-ttl\":5,%s}}",
+    snprintf(json, sizeof json,
+             "{\"pattern\":\"\",\"priority\":1,\"definition\":{\"message-ttl\":5,%s}}",
              unsupported[_i].key_and_value);
     put_well("mixed", json);
     put_well("below", "{\"pattern\":\"\",\"definition\":{\"message-ttl\":6}}");
@@ -647,7 +649,7 @@ END_TEST
 
 START_TEST(test_patterns_that_give_up_make_a_slice_shorter)
 {
-    static const char name[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa%db";
+    static const char name[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa%db";
     char made[128];
 
     for (int i = 0; i < 50; i++) {

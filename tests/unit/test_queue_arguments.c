@@ -58,8 +58,8 @@ static int declare_with(const struct argument *first, const struct argument *sec
 #define OF(name, reason)                                                                           \
     "PRECONDITION_FAILED - invalid arg '" name "' for queue 'q' in vhost 'v': " reason
 #define NOT_OF(name, type)                                                                         \
-    "PRECONDITION_FAILED - invalid arg '" name "' for queue 'q' in vhost 'v' of queue type rabbit_" \
-    type "_queue"
+    "PRECONDITION_FAILED - invalid arg '" name "' for queue 'q' in vhost 'v' of queue type "       \
+    "rabbit_" type "_queue"
 
 static const struct {
     struct argument argument, beside;
