@@ -356,9 +356,9 @@ int handle_basic_consume(struct channel *channel, const union amqp_method *metho
 
     if (direct_reply_is_bare(consume->queue))
         return direct_reply_consume(channel, consume, err);
-    rc = find_readable(channel, consume->queue, err, &queue);
+    rc = check_new_consumer(channel, consume->consumer_tag, err);
     if (!rc)
-        rc = check_new_consumer(channel, consume->consumer_tag, err);
+        rc = find_readable(channel, consume->queue, err, &queue);
     if (!rc)
         rc = check_consume_arguments(channel, queue, consume->arguments, err);
     if (!rc)

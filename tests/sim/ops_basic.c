@@ -98,14 +98,14 @@ static bool model_consume(struct sim *sim, struct m_channel *channel, struct m_c
     struct m_consumer *other;
     uint32_t count;
 
-    consumer->queue = find_queue(sim, channel, AMQP_ID_basic_consume, queue_name);
-    if (!consumer->queue)
-        return false;
     if (consumer->tag[0] && model_consumer(sim, channel, consumer->tag)) {
         model_raise(sim, channel, 530, AMQP_ID_basic_consume,
                     "attempt to reuse consumer tag '%s'", consumer->tag);
         return false;
     }
+    consumer->queue = find_queue(sim, channel, AMQP_ID_basic_consume, queue_name);
+    if (!consumer->queue)
+        return false;
     count = model_consumer_count(sim, consumer->queue);
     DL_FOREACH(sim->consumers, other)
         if (other->queue == consumer->queue && (other->exclusive || consumer->exclusive))
