@@ -58,7 +58,8 @@ static uint64_t queue_due_ms(const struct queue *queue)
 {
     if (queue->settings->expires_ms < 0 || queue->consumer_count)
         return UINT64_MAX;
-    return queue->last_used_ms + (uint64_t)queue->settings->expires_ms;
+    /* The clock is cut to milliseconds: one more, so that it is not early. */
+    return queue->last_used_ms + (uint64_t)queue->settings->expires_ms + 1;
 }
 
 /* When the next message expires, by the monotonic clock. */
