@@ -3,8 +3,8 @@
  *
  * Before the connection is open, anything unexpected ends it without a word, as RabbitMQ does
  * (amqp-0-9-1.md 4.9); the methods of class connection are in connection_methods.c. When it ends,
- * by either side or by a lost socket, connection_shut_down() gives back channels and exclusive queues exactly
- * once, before the answer that tells of it.
+ * by either side or by a lost socket, connection_shut_down() gives back channels and exclusive
+ * queues exactly once, before the answer that tells of it.
  */
 #include <assert.h>
 #include <errno.h>

@@ -5,6 +5,8 @@
  */
 #include "broker/erlang_term.h"
 
+#include <errno.h>
+
 #include "amqp/table.h"
 
 static void print_character(struct amqp_text *text, char c)
@@ -129,4 +131,34 @@ void erlang_term_print_pair(struct amqp_text *text, const char *key, const json_
     amqp_text_put(text, ',');
     erlang_term_print(text, value);
     amqp_text_put(text, '}');
+}
+
+static bool is_known(const char *key, const char *const *known)
+{
+    for (; *known; known++)
+        if (strcmp(*known, key) == 0)
+            return true;
+    return false;
+}
+
+int erlang_term_check_keys(const char *name, const json_t *object, const char *const *known,
+                           struct amqp_text *problems)
+{
+    const json_t *member;
+    const char *key;
+    bool found = false;
+
+    json_object_foreach ((json_t *)(uintptr_t)object, key, member) {
+        if (is_known(key, known))
+            continue;
+        if (found)
+            amqp_text_put(problems, ',');
+        else
+            amqp_text_add(problems, AMQP_STR("Unrecognised terms ["));
+        erlang_term_print_pair(problems, key, member);
+        found = true;
+    }
+    if (found)
+        amqp_text_printf(problems, "] in %s", name);
+    return found ? -EINVAL : 0;
 }

@@ -54,38 +54,8 @@ static int refuse_missing(const char *key, const char *name, struct amqp_text *p
     return -EINVAL;
 }
 
-static bool is_member(const char *key)
-{
-    static const char *const known[] = { "pattern", "definition", "apply-to", "priority",
-                                         "vhost",   "name" };
-
-    for (size_t i = 0; i < N_ELEMENTS(known); i++) {
-        if (strcmp(known[i], key) == 0)
-            return true;
-    }
-    return false;
-}
-
-static int check_members(const char *name, const json_t *value, struct amqp_text *problems)
-{
-    const json_t *member;
-    const char *key;
-    bool found = false;
-
-    json_object_foreach ((json_t *)(uintptr_t)value, key, member) {
-        if (is_member(key))
-            continue;
-        if (found)
-            amqp_text_put(problems, ',');
-        else
-            amqp_text_add(problems, AMQP_STR("Unrecognised terms ["));
-        erlang_term_print_pair(problems, key, member);
-        found = true;
-    }
-    if (found)
-        amqp_text_printf(problems, "] in %s", name);
-    return found ? -EINVAL : 0;
-}
+static const char *const members_known[] = { "pattern", "definition", "apply-to", "priority",
+                                             "vhost",   "name",       NULL };
 
 static int compile_definition(enum policy_kind kind, struct policy *policy,
                               struct amqp_text *problems)
@@ -220,7 +190,7 @@ int policy_new(enum policy_kind kind, const char *name, json_t *value,
         erlang_term_print(problems, value);
         return -EINVAL;
     }
-    rc = check_members(name, value, problems);
+    rc = erlang_term_check_keys(name, value, members_known, problems);
     rc = first_of(rc, compile_definition(kind, policy, problems));
     rc = first_of(rc, compile_apply_to(policy, problems));
     rc = first_of(rc, compile_pattern(policy, matcher, problems));

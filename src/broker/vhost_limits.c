@@ -20,26 +20,7 @@ static void add_line(struct amqp_text *problems)
         amqp_text_put(problems, '\n');
 }
 
-static int check_terms(const char *name, const json_t *value, struct amqp_text *problems)
-{
-    const char *key;
-    const json_t *member;
-    bool found = false;
-
-    json_object_foreach ((json_t *)(uintptr_t)value, key, member) {
-        if (strcmp(key, "max-connections") == 0 || strcmp(key, "max-queues") == 0)
-            continue;
-        if (found)
-            amqp_text_put(problems, ',');
-        else
-            amqp_text_add(problems, AMQP_STR("Unrecognised terms ["));
-        erlang_term_print_pair(problems, key, member);
-        found = true;
-    }
-    if (found)
-        amqp_text_printf(problems, "] in %s", name);
-    return found ? -EINVAL : 0;
-}
+static const char *const limits_known[] = { "max-connections", "max-queues", NULL };
 
 static int take(const json_t *limits, const char *key, struct amqp_text *problems, int64_t *ret)
 {
@@ -68,7 +49,7 @@ int vhost_limits_parse(const char *name, const json_t *value, struct amqp_text *
         erlang_term_print(problems, value);
         return -EINVAL;
     }
-    rc = check_terms(name, value, problems);
+    rc = erlang_term_check_keys(name, value, limits_known, problems);
     rc_connections = take(value, "max-connections", problems, &limits.max_connections);
     rc_queues = take(value, "max-queues", problems, &limits.max_queues);
     if (rc || rc_connections || rc_queues)
