@@ -6,6 +6,10 @@
  * message; within a chunk the places from `first` to `end` hold growing sequences, and so do the
  * chunks in order; the place at `first` is never a hole. The heap is a binary min-heap by
  * sequence.
+ *
+ * The head is never frozen; what lies between it and the tail is frozen when the tail moves on, if
+ * it can be, and a frozen one that becomes the tail is full. The head has to be there without fail, so a chunk's memory is kept aside (`spare`) as long
+ * as anything is frozen: the next head is unpacked into it, and the old head becomes the spare.
  */
 #include "broker/queue_entries.h"
 
@@ -38,6 +42,7 @@ void queue_entries_release(struct queue_entries *entries)
     assert(queue_entries_count(entries) == 0);
     for (uint32_t i = 0; i < entries->chunk_count; i++)
         free(*slot(entries, i));
+    free(entries->spare);
     free(entries->chunks);
     free(entries->heap);
     *entries = (struct queue_entries){ 0 };
@@ -59,24 +64,115 @@ static int grow_directory(struct queue_entries *entries)
     return 0;
 }
 
+/* A chunk that is not used any more is freed, or kept for the next head. */
+static void retire_chunk(struct queue_entries *entries, struct entry_chunk *chunk)
+{
+    if (entries->warm == chunk)
+        entries->warm = NULL;
+    if (entries->frozen_count && !entries->spare) {
+        entry_chunk_clear(chunk);
+        entries->spare = chunk;
+    } else {
+        free(chunk);
+    }
+}
+
+/* Pack the chunk at @index, if it is in the middle and can be packed. */
+static void freeze_at(struct queue_entries *entries, uint32_t index)
+{
+    struct entry_chunk *chunk = *slot(entries, index);
+    struct entry_chunk *frozen;
+
+    if (index == 0 || index + 1 >= entries->chunk_count || !entry_chunk_can_freeze(chunk))
+        return;
+    frozen = entry_chunk_freeze(chunk);
+    if (!frozen)
+        return;
+    *slot(entries, index) = frozen;
+    entries->frozen_count++;
+    retire_chunk(entries, chunk);
+}
+
+/* A frozen chunk gives way to what is in it. */
+static void thaw_into(struct queue_entries *entries, uint32_t index, struct entry_chunk *chunk)
+{
+    struct entry_chunk *frozen = *slot(entries, index);
+
+    entry_chunk_thaw(frozen, chunk);
+    *slot(entries, index) = chunk;
+    entries->frozen_count--;
+    free(frozen);
+    if (entries->frozen_count == 0) {
+        free(entries->spare);
+        entries->spare = NULL;
+    }
+}
+
+static void thaw_head(struct queue_entries *entries)
+{
+    struct entry_chunk *chunk = entries->spare;
+
+    if (!head_chunk(entries)->frozen)
+        return;
+    assert(chunk);
+    entries->spare = NULL;
+    thaw_into(entries, 0, chunk);
+}
+
+/* The first chunk whose last sequence is not below @sequence; chunk_count if there is none. */
+static uint32_t find_chunk(const struct queue_entries *entries, uint64_t sequence)
+{
+    uint32_t from = 0, to = entries->chunk_count;
+
+    while (from < to) {
+        uint32_t middle = from + (to - from) / 2;
+        const struct entry_chunk *chunk = *slot(entries, middle);
+
+        if (chunk->last_sequence < sequence)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
+/* A chunk of which entries can be used; the one that was unpacked before it is packed again. */
+static struct entry_chunk *chunk_at(struct queue_entries *entries, uint32_t index)
+{
+    struct entry_chunk *warm = entries->warm;
+    struct entry_chunk *chunk = *slot(entries, index);
+
+    if (LIKELY(!chunk->frozen))
+        return chunk;
+    chunk = entry_chunk_new();
+    if (!chunk)
+        return NULL;
+    thaw_into(entries, index, chunk);
+    entries->warm = chunk;
+    if (warm)
+        freeze_at(entries, find_chunk(entries, warm->last_sequence));
+    return chunk;
+}
+
 /* A chunk at the tail with room for one more entry. */
 static int make_room(struct queue_entries *entries)
 {
     struct entry_chunk *chunk = entries->chunk_count ? tail_chunk(entries) : NULL;
 
-    if (chunk && chunk->end < ENTRY_CHUNK)
+    if (chunk && chunk->end < ENTRY_CHUNK && !chunk->frozen)
         return 0;
     if (chunk && chunk->live == 0) {
-        chunk->first = chunk->end = 0;
+        entry_chunk_clear(chunk);
         return 0;
     }
     if (entries->chunk_count == entries->chunk_capacity && grow_directory(entries))
         return -ENOMEM;
-    chunk = malloc(sizeof *chunk);
+    chunk = entry_chunk_new();
     if (!chunk)
         return -ENOMEM;
-    chunk->first = chunk->end = chunk->live = 0;
     *slot(entries, entries->chunk_count++) = chunk;
+    if (entries->chunk_count > 2)
+        freeze_at(entries, entries->chunk_count - 2);
     return 0;
 }
 
@@ -89,6 +185,7 @@ int queue_entries_push(struct queue_entries *entries, const struct queue_entry *
         return rc;
     chunk = tail_chunk(entries);
     chunk->entries[chunk->end++] = *entry;
+    chunk->last_sequence = entry->sequence;
     chunk->live++;
     entries->ring_count++;
     return 0;
@@ -111,7 +208,7 @@ static void drop_chunk(struct queue_entries *entries, uint32_t index)
 
     assert(chunk->live == 0);
     if (entries->chunk_count == 1) {
-        chunk->first = chunk->end = 0;
+        entry_chunk_clear(chunk);
         return;
     }
     if (index == 0)
@@ -120,7 +217,8 @@ static void drop_chunk(struct queue_entries *entries, uint32_t index)
         for (uint32_t i = index; i + 1 < entries->chunk_count; i++)
             *slot(entries, i) = *slot(entries, i + 1);
     entries->chunk_count--;
-    free(chunk);
+    retire_chunk(entries, chunk);
+    thaw_head(entries);
 }
 
 static void ring_drop_first(struct queue_entries *entries)
@@ -233,23 +331,6 @@ bool queue_entries_pop(struct queue_entries *entries, struct queue_entry *ret_en
     return true;
 }
 
-/* The first chunk whose last sequence is not below @sequence; chunk_count if there is none. */
-static uint32_t find_chunk(const struct queue_entries *entries, uint64_t sequence)
-{
-    uint32_t from = 0, to = entries->chunk_count;
-
-    while (from < to) {
-        uint32_t middle = from + (to - from) / 2;
-        const struct entry_chunk *chunk = *slot(entries, middle);
-
-        if (chunk->entries[chunk->end - 1].sequence < sequence)
-            from = middle + 1;
-        else
-            to = middle;
-    }
-    return from;
-}
-
 static struct queue_entry *chunk_find(struct entry_chunk *chunk, uint64_t sequence)
 {
     uint32_t from = chunk->first, to = chunk->end;
@@ -275,7 +356,8 @@ struct queue_entry *queue_entries_find(struct queue_entries *entries, uint64_t s
     if (entries->ring_count) {
         index = find_chunk(entries, sequence);
         if (index < entries->chunk_count) {
-            struct queue_entry *found = chunk_find(*slot(entries, index), sequence);
+            struct entry_chunk *chunk = chunk_at(entries, index);
+            struct queue_entry *found = chunk ? chunk_find(chunk, sequence) : NULL;
 
             if (found)
                 return found;
@@ -294,7 +376,8 @@ void queue_entries_remove(struct queue_entries *entries, struct queue_entry *fou
     uint32_t index;
 
     *ret_entry = *found;
-    if (found >= entries->heap && found < entries->heap + entries->heap_count) {
+    if (entries->heap_count && found >= entries->heap &&
+        found < entries->heap + entries->heap_count) {
         heap_remove(entries, (uint32_t)(found - entries->heap));
         return;
     }
@@ -318,8 +401,10 @@ struct queue_entry *queue_entries_walk_next(struct queue_entries_walk *walk)
     struct queue_entries *entries = walk->entries;
 
     while (entries->ring_count && walk->chunk < entries->chunk_count) {
-        struct entry_chunk *chunk = *slot(entries, walk->chunk);
+        struct entry_chunk *chunk = chunk_at(entries, walk->chunk);
 
+        if (!chunk)
+            return NULL;
         if (walk->at < chunk->first)
             walk->at = chunk->first;
         while (walk->at < chunk->end) {

@@ -3,7 +3,8 @@
  *
  * Two structures. The *ring* is a deque of chunks: new messages are appended with growing
  * sequences, so it is sorted by construction, and a directory of the chunks finds any sequence by
- * binary search. The *heap* takes entries that come back (requeue) to positions that the ring has
+ * binary search; chunks in the middle of which no message is in memory are packed (entry_chunk.h) and
+ * unpacked when somebody asks for an entry of them. The *heap* takes entries that come back (requeue) to positions that the ring has
  * left behind; there are few, and the next message is the smaller of the two heads. No node per
  * message: an entry is 32 octets, and an empty queue holds no chunk.
  *
@@ -15,43 +16,15 @@
 #ifndef BROKER_QUEUE_ENTRIES_H
 #define BROKER_QUEUE_ENTRIES_H
 
-#include "amqp/base.h"
-#include "broker/message.h"
-
-enum {
-    ENTRY_RESIDENT = 1,     /* `message` is set and referenced; else `location` */
-    ENTRY_STORED = 2,       /* the store has this entry: settle it there */
-    ENTRY_REDELIVERED = 4,  /* has been delivered or got before */
-    ENTRY_FETCHING = 8,     /* a read from the store is under way */
-    ENTRY_LOST = 16,        /* could not be read back: passed over */
-    ENTRY_HOLE = 32,        /* has left from the middle of the ring */
-    ENTRY_TIMED = 64,       /* stands in the queue's order of expiry (expiry.h) */
-    ENTRY_CHUNK = 64,       /* entries in a chunk */
-};
-
-struct queue_entry {
-    uint64_t sequence;
-    union {
-        struct message *message;
-        uint64_t location;
-    };
-    uint64_t expires_ms; /* wall clock; 0: never */
-    uint32_t body_bytes;
-    uint16_t delivery_count; /* requeues, saturating */
-    uint8_t priority;        /* level in the queue, not the property */
-    uint8_t flags;
-};
-
-struct entry_chunk {
-    uint32_t first, end; /* places in use, holes included */
-    uint32_t live;
-    struct queue_entry entries[ENTRY_CHUNK];
-};
+#include "broker/entry_chunk.h"
 
 struct queue_entries {
     struct entry_chunk **chunks; /* directory: a ring, capacity a power of two */
     uint32_t chunk_first, chunk_count, chunk_capacity;
-    uint32_t ring_count; /* without holes */
+    uint32_t ring_count;       /* without holes */
+    uint32_t frozen_count;     /* chunks that are packed */
+    struct entry_chunk *spare; /* kept while some are: the next head is unpacked into it */
+    struct entry_chunk *warm;  /* in the middle, unpacked last; packed again after the next one */
     uint32_t heap_count, heap_capacity;
     struct queue_entry *heap;
 };
@@ -77,7 +50,11 @@ struct queue_entry *queue_entries_first(struct queue_entries *entries);
 /** queue_entries_pop() - remove the first entry; false when empty */
 bool queue_entries_pop(struct queue_entries *entries, struct queue_entry *ret_entry);
 
-/** queue_entries_find() - by sequence; NULL if not here. Borrowed until the next change */
+/**
+ * queue_entries_find() - by sequence; borrowed until the next change or search
+ *
+ * Return: NULL if it is not here, or if there is no memory to unpack what it lies in.
+ */
 struct queue_entry *queue_entries_find(struct queue_entries *entries, uint64_t sequence);
 
 /** queue_entries_remove() - take out an entry that queue_entries_find() has found */
@@ -87,7 +64,8 @@ void queue_entries_remove(struct queue_entries *entries, struct queue_entry *fou
 /**
  * struct queue_entries_walk - visit all entries: the ring from its head, then the heap, unordered
  *
- * Valid until the next change; flags and message of an entry may be changed.
+ * Valid until the next change; flags and message of an entry may be changed until the next step.
+ * Without memory to unpack a chunk the walk ends early.
  */
 struct queue_entries_walk {
     struct queue_entries *entries;

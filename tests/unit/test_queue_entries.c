@@ -34,15 +34,47 @@ static uint64_t twin_take(struct twin *twin, unsigned at)
     return sequence;
 }
 
+/* What an entry holds follows from its sequence; some stretches are in memory, others are not. */
+static struct queue_entry make_entry(uint64_t sequence)
+{
+    uint64_t mixed = sequence * UINT64_C(0x9e3779b97f4a7c15);
+    bool alike = sequence / 500 % 2;
+
+    return (struct queue_entry){
+        .sequence = sequence,
+        .location = alike ? sequence : mixed,
+        .expires_ms = alike ? 0 : mixed >> 20,
+        .body_bytes = alike ? 100 : (uint32_t)mixed,
+        .delivery_count = alike ? 0 : (uint16_t)(mixed >> 7),
+        .priority = (uint8_t)(mixed % 3),
+        .flags = (uint8_t)(ENTRY_STORED | (sequence / 200 % 3 == 0 ? ENTRY_RESIDENT : 0)),
+    };
+}
+
+static void check_entry(const struct queue_entry *entry)
+{
+    struct queue_entry expected = make_entry(entry->sequence);
+
+    ck_assert_uint_eq(entry->location, expected.location);
+    ck_assert_uint_eq(entry->expires_ms, expected.expires_ms);
+    ck_assert_uint_eq(entry->body_bytes, expected.body_bytes);
+    ck_assert_uint_eq(entry->delivery_count, expected.delivery_count);
+    ck_assert_uint_eq(entry->priority, expected.priority);
+    ck_assert_uint_eq(entry->flags, expected.flags);
+}
+
 static void check_same(struct queue_entries *entries, const struct twin *twin)
 {
     struct queue_entries_walk walk = queue_entries_walk(entries);
-    struct queue_entry *first = queue_entries_first(entries);
+    const struct queue_entry *first, *next;
     unsigned walked = 0;
 
     ck_assert_uint_eq(queue_entries_count(entries), twin->count);
-    while (queue_entries_walk_next(&walk))
+    while ((next = queue_entries_walk_next(&walk))) {
+        check_entry(next);
         walked++;
+    }
+    first = queue_entries_first(entries);
     ck_assert_uint_eq(walked, twin->count);
     if (twin->count)
         ck_assert_uint_eq(first->sequence, twin->sequences[0]);
@@ -64,7 +96,7 @@ static void step(struct queue_entries *entries, struct twin *twin, struct twin *
     case 2:
         if (twin->count + out->count == TWIN_MAX)
             break;
-        entry.sequence = (*next_sequence)++;
+        entry = make_entry((*next_sequence)++);
         ck_assert_int_eq(queue_entries_push(entries, &entry), 0);
         twin_insert(twin, entry.sequence);
         break;
@@ -73,13 +105,14 @@ static void step(struct queue_entries *entries, struct twin *twin, struct twin *
         ck_assert(queue_entries_pop(entries, &entry) == (twin->count > 0));
         if (twin->count) {
             ck_assert_uint_eq(entry.sequence, twin_take(twin, 0));
+            check_entry(&entry);
             twin_insert(out, entry.sequence);
         }
         break;
     case 5:
         if (!out->count)
             break;
-        entry.sequence = twin_take(out, (unsigned)rand() % out->count);
+        entry = make_entry(twin_take(out, (unsigned)rand() % out->count));
         ck_assert_int_eq(queue_entries_put_back(entries, &entry), 0);
         twin_insert(twin, entry.sequence);
         break;
@@ -89,6 +122,7 @@ static void step(struct queue_entries *entries, struct twin *twin, struct twin *
         at = (unsigned)rand() % twin->count;
         found = queue_entries_find(entries, twin->sequences[at]);
         ck_assert_ptr_nonnull(found);
+        check_entry(found);
         queue_entries_remove(entries, found, &entry);
         ck_assert_uint_eq(entry.sequence, twin_take(twin, at));
         ck_assert_ptr_null(queue_entries_find(entries, entry.sequence));
@@ -104,9 +138,15 @@ START_TEST(test_entries_equal_a_sorted_array_over_random_histories)
 
     srand((unsigned)_i);
     queue_entries_init(&entries);
+    while (next_sequence < 100u * (unsigned)_i) {
+        entry = make_entry(next_sequence);
+        ck_assert_int_eq(queue_entries_push(&entries, &entry), 0);
+        twin_insert(&twin[0], next_sequence++);
+    }
     for (unsigned i = 0; i < 5000; i++) {
         step(&entries, &twin[0], &twin[1], &next_sequence);
-        check_same(&entries, &twin[0]);
+        if (i % 64 == 0)
+            check_same(&entries, &twin[0]);
     }
     while (queue_entries_pop(&entries, &entry))
         ck_assert_uint_eq(entry.sequence, twin_take(&twin[0], 0));
@@ -133,6 +173,54 @@ START_TEST(test_holes_do_not_keep_chunks)
 }
 END_TEST
 
+START_TEST(test_the_middle_of_a_long_queue_is_packed_and_back_in_order)
+{
+    const uint64_t last = 1000 * ENTRY_CHUNK;
+    struct queue_entries entries;
+    struct queue_entry entry = { .body_bytes = 100, .flags = ENTRY_STORED };
+
+    queue_entries_init(&entries);
+    for (entry.sequence = 1; entry.sequence <= last; entry.sequence++) {
+        entry.location = UINT64_C(1) << 40 | entry.sequence;
+        ck_assert_int_eq(queue_entries_push(&entries, &entry), 0);
+    }
+    ck_assert_uint_eq(entries.frozen_count, entries.chunk_count - 2);
+    for (uint64_t sequence = last - 70; sequence > 70; sequence -= 70) {
+        ck_assert_uint_eq(queue_entries_find(&entries, sequence)->location,
+                          UINT64_C(1) << 40 | sequence);
+        ck_assert_uint_ge(entries.frozen_count, entries.chunk_count - 3);
+    }
+    for (uint64_t sequence = 1; sequence <= last; sequence++) {
+        ck_assert(queue_entries_pop(&entries, &entry));
+        ck_assert_uint_eq(entry.sequence, sequence);
+    }
+    ck_assert_uint_eq(entries.frozen_count, 0);
+    ck_assert_ptr_null(entries.spare);
+    queue_entries_release(&entries);
+}
+END_TEST
+
+START_TEST(test_a_packed_tail_that_becomes_the_last_takes_no_more)
+{
+    struct queue_entries entries;
+    struct queue_entry entry = { .flags = ENTRY_STORED };
+
+    queue_entries_init(&entries);
+    for (entry.sequence = 1; entry.sequence <= 3 * ENTRY_CHUNK + 1; entry.sequence++)
+        ck_assert_int_eq(queue_entries_push(&entries, &entry), 0);
+    queue_entries_remove(&entries, queue_entries_find(&entries, 3 * ENTRY_CHUNK + 1), &entry);
+    entry.sequence = 3 * ENTRY_CHUNK + 2;
+    ck_assert_int_eq(queue_entries_push(&entries, &entry), 0);
+    for (uint64_t i = 1; i <= 3 * ENTRY_CHUNK; i++) {
+        ck_assert(queue_entries_pop(&entries, &entry));
+        ck_assert_uint_eq(entry.sequence, i);
+    }
+    ck_assert(queue_entries_pop(&entries, &entry));
+    ck_assert_uint_eq(entry.sequence, 3 * ENTRY_CHUNK + 2);
+    queue_entries_release(&entries);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("queue_entries");
@@ -140,6 +228,8 @@ int main(void)
 
     tcase_add_loop_test(tcase, test_entries_equal_a_sorted_array_over_random_histories, 0, 30);
     tcase_add_test(tcase, test_holes_do_not_keep_chunks);
+    tcase_add_test(tcase, test_the_middle_of_a_long_queue_is_packed_and_back_in_order);
+    tcase_add_test(tcase, test_a_packed_tail_that_becomes_the_last_takes_no_more);
     tcase_set_timeout(tcase, 60);
     suite_add_tcase(suite, tcase);
     return unit_run(suite);
