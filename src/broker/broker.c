@@ -211,6 +211,11 @@ const struct store_events broker_store_events = {
     .read = on_read,
 };
 
+void broker_set_paging(struct broker *broker, bool low)
+{
+    broker->paging = low;
+}
+
 void broker_set_alarm(struct broker *broker, enum broker_alarm alarm, bool raised)
 {
     unsigned before = broker->alarms;

@@ -68,6 +68,7 @@ struct broker {
     uint64_t now_ms;           /* monotonic, as given */
     uint64_t wall_ms;          /* milliseconds since 1970, as given */
     unsigned alarms;           /* enum broker_alarm bits */
+    bool paging;               /* memory is low: queues keep few messages in it */
     struct route route;        /* scratch for the publish being routed */
     uint64_t route_generation;      /* of the last publish: see destination.visited */
     uint64_t topology_generation;   /* moves when a queue, exchange or permission goes away */
@@ -117,6 +118,14 @@ void broker_begin(struct broker *broker, uint64_t now_ms, uint64_t wall_ms);
  *         commit that nobody waits for), or -1.
  */
 int broker_end(struct broker *broker);
+
+/**
+ * broker_set_paging() - memory is getting low, or is not any more
+ *
+ * While it is, messages that come to a queue that is not short leave memory, transient ones too.
+ * Those that are there already stay. Source: RabbitMQ's vm_memory_high_watermark_paging_ratio.
+ */
+void broker_set_paging(struct broker *broker, bool low);
 
 /** broker_set_alarm() - raise or clear one alarm: publishers are blocked while any is raised */
 void broker_set_alarm(struct broker *broker, enum broker_alarm alarm, bool raised);

@@ -6,7 +6,10 @@
 
 #include "broker/queue.h"
 
+#include "amqp/bounds.h"
 #include "broker/dead_letter.h"
+
+struct discard;
 
 /** struct pending_get - a basic.get that waits for its message to be read from the store */
 struct pending_get {
@@ -30,9 +33,18 @@ bool queue_pop(struct queue *queue, struct queue_entry *ret_entry);
 /** queue_head() - the first ready entry if it is in memory; else NULL, and reading it has begun */
 struct queue_entry *queue_head(struct queue *queue);
 
-/** queue_fetch_for_discard() - read @entry's message, then dead-letter it; 0 or -ENOMEM */
+/** queue_discards_are_many() - no more of them for now: the end of a read wakes the queue */
+static inline bool queue_discards_are_many(const struct queue *queue)
+{
+    return queue->discard_count >= BOUND_DISCARDS;
+}
+
+/** queue_discard_fetched() - the read for it has ended; @message moved, NULL: cannot be read */
+void queue_discard_fetched(struct queue *queue, struct discard *discard, struct message *message);
+
+/** queue_fetch_for_discard() - read @entry's message for queue_discard_fetched(); 0 or -ENOMEM */
 int queue_fetch_for_discard(struct queue *queue, const struct queue_entry *entry,
-                            enum dead_letter_reason reason);
+                            struct discard *discard);
 
 /** queue_hand_out() - give entries to consumers and waiting gets */
 void queue_hand_out(struct queue *queue);

@@ -112,9 +112,11 @@ void queue_release_entry(struct queue *queue, struct queue_entry *entry)
 
     if (entry->flags & ENTRY_RESIDENT)
         location = entry->message->location;
-    if ((entry->flags & ENTRY_STORED) && queue_vhost(queue)->broker->store)
+    if ((entry->flags & (ENTRY_STORED | ENTRY_PAGED)) && queue_vhost(queue)->broker->store)
         /* A settlement lost to want of memory only redelivers after a restart. */
-        (void)store_settle(queue_vhost(queue)->broker->store, queue->id, entry->sequence, location);
+        (void)store_settle(queue_vhost(queue)->broker->store,
+                           entry->flags & ENTRY_PAGED ? queue->paging_id : queue->id,
+                           entry->sequence, location);
     if (entry->flags & ENTRY_RESIDENT)
         message_unref(entry->message);
     entry->flags = 0;
@@ -155,6 +157,8 @@ void queue_delete(struct queue *queue)
         if (broker->store)
             (void)store_forget_queue(broker->store, queue->id); /* else an orphan, dropped at start */
     }
+    if (queue->paging_id)
+        (void)store_forget_queue(broker->store, queue->paging_id); /* likewise */
     drop_ready(queue);
     queue_cancel_consumers(queue);
     queue_answer_gets(queue);
@@ -177,7 +181,7 @@ static bool is_stored(const struct queue *queue, const struct message *message)
     return queue->id && (message->persistent || queue->settings->type == QUEUE_TYPE_QUORUM);
 }
 
-static int store_entry(struct queue *queue, struct message *message,
+static int store_entry(struct queue *queue, uint64_t store_id, struct message *message,
                        const struct queue_entry *entry)
 {
     struct store *store = queue_vhost(queue)->broker->store;
@@ -192,7 +196,7 @@ static int store_entry(struct queue *queue, struct message *message,
         if (rc)
             return rc;
     }
-    return store_enqueue(store, &(struct store_entry){ .queue_id = queue->id,
+    return store_enqueue(store, &(struct store_entry){ .queue_id = store_id,
                                                        .sequence = entry->sequence,
                                                        .location = message->location,
                                                        .expires_ms = entry->expires_ms,
@@ -232,16 +236,45 @@ static bool refuses(struct queue *queue, const struct message *message)
 }
 
 /*
- * A stored message behind a long backlog does not stay in memory: it is read back when its turn
- * comes (queue_fetch.c). The store serves it from the start, also while its commit is open.
+ * A message behind a long backlog does not stay in memory when the store has it: it is read back
+ * when its turn comes (queue_fetch.c). The store serves it from the start, also while its commit is
+ * open. What is long depends on whether memory is low.
  */
-static bool is_paged_out(const struct queue *queue, const struct queue_entry *entry)
+static bool is_long(const struct queue *queue)
 {
-    const struct broker_settings *settings = &queue_vhost(queue)->broker->settings;
+    const struct broker *broker = queue_vhost(queue)->broker;
+    unsigned shift = broker->paging ? BOUND_PAGING_SHIFT : 0;
 
-    return (entry->flags & ENTRY_STORED) &&
-           (queue->ready.count >= settings->resident_messages_max ||
-            queue->ready.bytes >= settings->resident_bytes_max);
+    return queue->ready.count >= broker->settings.resident_messages_max >> shift ||
+           queue->ready.bytes >= broker->settings.resident_bytes_max >> shift;
+}
+
+/* Gives the message to the store, where it has to go there, and takes it out of memory. */
+static int place(struct queue *queue, struct message *message, struct queue_entry *entry)
+{
+    struct broker *broker = queue_vhost(queue)->broker;
+    bool stored = is_stored(queue, message);
+    bool leaves = (stored || (broker->paging && broker->store)) && is_long(queue);
+    int rc = 0;
+
+    if (stored) {
+        rc = store_entry(queue, queue->id, message, entry);
+        entry->flags |= ENTRY_STORED;
+    } else if (UNLIKELY(leaves)) {
+        if (!queue->paging_id)
+            queue->paging_id = store_new_queue_id(broker->store);
+        rc = store_entry(queue, queue->paging_id, message, entry);
+        entry->flags |= ENTRY_PAGED;
+    }
+    if (rc)
+        return rc;
+    if (UNLIKELY(leaves)) {
+        entry->flags &= (uint8_t)~ENTRY_RESIDENT;
+        entry->location = message->location;
+    } else {
+        message_ref(message);
+    }
+    return 0;
 }
 
 static int push(struct queue *queue, struct message *message, struct push_outcome *outcome)
@@ -257,18 +290,9 @@ static int push(struct queue *queue, struct message *message, struct push_outcom
         entry.priority = message->priority < queue->settings->max_priority
                              ? message->priority
                              : queue->settings->max_priority;
-    if (is_stored(queue, message)) {
-        rc = store_entry(queue, message, &entry);
-        if (rc)
-            return rc;
-        entry.flags |= ENTRY_STORED;
-    }
-    if (UNLIKELY(is_paged_out(queue, &entry))) {
-        entry.flags &= (uint8_t)~ENTRY_RESIDENT;
-        entry.location = message->location;
-    } else {
-        message_ref(message);
-    }
+    rc = place(queue, message, &entry);
+    if (rc)
+        return rc;
     rc = expiry_admit(&queue->expiry, &entry, queue->ready.count == 0,
                       queue->settings->max_priority != 0);
     if (!rc)
@@ -331,19 +355,6 @@ bool queue_pop(struct queue *queue, struct queue_entry *ret_entry)
         return false;
     expiry_leave(&queue->expiry, ret_entry);
     return true;
-}
-
-void queue_discard(struct queue *queue, struct queue_entry *entry, enum dead_letter_reason reason)
-{
-    if (!queue->settings->dead_letters || queue->deleted) {
-        queue_release_entry(queue, entry);
-        return;
-    }
-    if (entry->flags & ENTRY_RESIDENT)
-        dead_letter_add(queue, entry, reason);
-    else if ((entry->flags & ENTRY_LOST) || queue_fetch_for_discard(queue, entry, reason))
-        /* Unreadable, or no memory: it stays in the store, for the next start. */
-        return;
 }
 
 /* True when the entry has been returned too often for its queue. */

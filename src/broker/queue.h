@@ -17,7 +17,9 @@
  * last delivery is settled.
  *
  * Durable queues have an id in the store. A persistent message in a durable queue (any message in a
- * quorum queue) is a *stored* entry; everything else is in memory only.
+ * quorum queue) is a *stored* entry; everything else is in memory only, unless memory runs low:
+ * then what comes to a long queue is *paged*, which is to say stored under an id of its own, of which
+ * the metadata know nothing, so that the next start drops it as entries of a deleted queue.
  */
 #ifndef BROKER_QUEUE_H
 #define BROKER_QUEUE_H
@@ -42,6 +44,7 @@ struct consumer;
 struct queue {
     struct destination destination; /* first */
     uint64_t id;                    /* in the store; 0 when not durable */
+    uint64_t paging_id;             /* in the store, of paged entries; 0 until there are some */
     uint32_t refs;
     bool durable;
     bool exclusive;
@@ -63,6 +66,8 @@ struct queue {
     uint32_t unacked_count;
     uint32_t consumer_count;
     uint32_t fetching;              /* reads under way */
+    uint32_t discard_count;
+    struct discard *discards, *discards_last; /* wait to be dead-lettered (queue_discard.c) */
     struct consumer *ready_consumers, *blocked_consumers, *waiting_consumers;
     struct consumer *active;        /* the single active consumer */
     struct pending_get *gets;       /* basic.get that wait for a read */

@@ -21,8 +21,7 @@ enum {
 struct fetch {
     struct queue *queue; /* referenced */
     struct queue_entry entry; /* as it was when the read began */
-    bool discard;        /* the entry has left its queue and is to be dead-lettered */
-    enum dead_letter_reason reason;
+    struct discard *discard; /* the entry has left its queue: for queue_discard.c; else NULL */
 };
 
 static int begin(struct queue *queue, const struct fetch *proto)
@@ -44,10 +43,10 @@ static int begin(struct queue *queue, const struct fetch *proto)
 }
 
 int queue_fetch_for_discard(struct queue *queue, const struct queue_entry *entry,
-                            enum dead_letter_reason reason)
+                            struct discard *discard)
 {
-    return begin(queue, &(struct fetch){
-                            .queue = queue, .entry = *entry, .discard = true, .reason = reason });
+    return begin(queue,
+                 &(struct fetch){ .queue = queue, .entry = *entry, .discard = discard });
 }
 
 /* Begins reads for what is next in the queue and not in memory. */
@@ -115,16 +114,11 @@ static void give_back(struct fetch *fetch, struct message *message, int error)
     }
 }
 
-static void discard(struct fetch *fetch, struct message *message, int error)
+static void give_to_discard(struct fetch *fetch, struct message *message, int error)
 {
-    if (!message) {
-        if (!fetch->queue->deleted)
-            log_unreadable(fetch->queue, fetch, error);
-        return;
-    }
-    fetch->entry.message = message;
-    fetch->entry.flags = (uint8_t)((fetch->entry.flags & ~ENTRY_FETCHING) | ENTRY_RESIDENT);
-    queue_discard(fetch->queue, &fetch->entry, fetch->reason);
+    if (!message && !fetch->queue->deleted)
+        log_unreadable(fetch->queue, fetch, error);
+    queue_discard_fetched(fetch->queue, fetch->discard, message);
 }
 
 void queue_fetched(void *request, int error, struct amqp_bytes stored)
@@ -137,7 +131,7 @@ void queue_fetched(void *request, int error, struct amqp_bytes stored)
     if (!error)
         error = message_from_stored(stored, fetch->entry.location, &message);
     if (fetch->discard)
-        discard(fetch, message, error);
+        give_to_discard(fetch, message, error);
     else if (queue->deleted)
         message_unref(message);
     else

@@ -24,7 +24,7 @@ static void drop_heads(struct queue *queue)
 {
     struct queue_entry entry;
 
-    while (is_over(queue) && queue_pop(queue, &entry))
+    while (is_over(queue) && !queue_discards_are_many(queue) && queue_pop(queue, &entry))
         queue_discard(queue, &entry, DEAD_LETTER_MAXLEN);
 }
 
@@ -34,10 +34,11 @@ static void drop_expired(struct queue *queue)
     struct queue_entry *head;
     struct queue_entry entry;
 
-    while ((head = ready_first(&queue->ready)) && head->expires_ms &&
-           head->expires_ms <= wall_ms && queue_pop(queue, &entry))
+    while (!queue_discards_are_many(queue) && (head = ready_first(&queue->ready)) &&
+           head->expires_ms && head->expires_ms <= wall_ms && queue_pop(queue, &entry))
         queue_discard(queue, &entry, DEAD_LETTER_EXPIRED);
-    while (expiry_take_due(&queue->expiry, &queue->ready, wall_ms, &entry))
+    while (!queue_discards_are_many(queue) &&
+           expiry_take_due(&queue->expiry, &queue->ready, wall_ms, &entry))
         queue_discard(queue, &entry, DEAD_LETTER_EXPIRED);
 }
 
@@ -49,7 +50,8 @@ void queue_keep_limits(struct queue *queue)
         drop_heads(queue);
     if (!expiry_is_idle(&queue->expiry)) {
         drop_expired(queue);
-        queue_set_timer(queue);
+        if (!queue_discards_are_many(queue))
+            queue_set_timer(queue);
     }
 }
 
@@ -98,7 +100,8 @@ void queue_on_timer(struct timer *timer, uint64_t now_ms)
         return;
     }
     queue_dispatch(queue);
-    queue_set_timer(queue);
+    if (!queue_discards_are_many(queue))
+        queue_set_timer(queue);
 }
 
 void queue_touch(struct queue *queue)

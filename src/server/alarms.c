@@ -22,7 +22,7 @@ struct alarms {
     struct broker *broker;
     struct alarms_settings settings;
     struct timer timer;
-    bool disk_raised, memory_raised;
+    bool disk_raised, memory_raised, paging;
     bool disk_unknown;
 };
 
@@ -58,11 +58,19 @@ static uint64_t memory_used(void)
     return (uint64_t)info.uordblks + (uint64_t)info.hblkhd;
 }
 
-static void look_at_memory(struct alarms *alarms)
+static void set_paging(struct alarms *alarms, bool low, uint64_t used_bytes)
+{
+    if (alarms->paging == low)
+        return;
+    alarms->paging = low;
+    log_info("Memory used: %llu. Messages of long queues %s", (unsigned long long)used_bytes,
+             low ? "leave memory from now on" : "may stay in memory again");
+    broker_set_paging(alarms->broker, low);
+}
+
+static void set_memory_alarm(struct alarms *alarms, bool raised, uint64_t used_bytes)
 {
     uint64_t limit_bytes = alarms->settings.memory_max_bytes;
-    uint64_t used_bytes = limit_bytes ? alarms->settings.memory_used() : 0;
-    bool raised = limit_bytes && used_bytes > limit_bytes;
 
     if (alarms->memory_raised == raised)
         return;
@@ -75,6 +83,19 @@ static void look_at_memory(struct alarms *alarms)
                 alarms->settings.node_name,
                 raised ? " *** Publishers will be blocked until this alarm clears ***" : "");
     broker_set_alarm(alarms->broker, BROKER_ALARM_MEMORY, raised);
+}
+
+static void look_at_memory(struct alarms *alarms)
+{
+    uint64_t limit_bytes = alarms->settings.memory_max_bytes;
+    uint64_t paging_bytes = alarms->settings.memory_paging_bytes;
+    uint64_t used_bytes;
+
+    if (!limit_bytes && !paging_bytes)
+        return;
+    used_bytes = alarms->settings.memory_used();
+    set_memory_alarm(alarms, limit_bytes && used_bytes > limit_bytes, used_bytes);
+    set_paging(alarms, paging_bytes && used_bytes > paging_bytes, used_bytes);
 }
 
 static void look_at_disk(struct alarms *alarms)

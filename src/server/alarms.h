@@ -22,6 +22,7 @@ struct alarms_settings {
     const char *node_name;   /* for the log; borrowed likewise */
     uint64_t disk_free_min_bytes;
     uint64_t memory_max_bytes; /* 0: no limit */
+    uint64_t memory_paging_bytes; /* above it long queues leave memory; 0: never */
     /** free octets where @directory lies: 0 or -errno; NULL: ask the system */
     int (*disk_free)(const char *directory, uint64_t *ret_bytes);
     /** octets in use; NULL: ask the allocator */

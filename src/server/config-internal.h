@@ -76,9 +76,9 @@ int config_note(struct config_report *report, const char *format, ...) PRINTF_LI
 
 typedef int config_apply_fn(struct config *, const struct config_row *, struct config_value *);
 config_apply_fn config_apply_bool, config_apply_choice, config_apply_integer, config_apply_bytes,
-    config_apply_text, config_apply_pattern, config_apply_any, config_apply_listener,
-    config_apply_no_listeners, config_apply_loopback, config_apply_no_loopback, config_apply_tag,
-    config_apply_log_file;
+    config_apply_ratio, config_apply_text, config_apply_pattern, config_apply_any,
+    config_apply_listener, config_apply_no_listeners, config_apply_loopback,
+    config_apply_no_loopback, config_apply_tag, config_apply_log_file;
 
 void config_clear_listeners(struct config *config);
 void config_clear_names(struct config_names *names);

@@ -57,7 +57,10 @@ struct config {
     unsigned default_queue_type;      /* 0: classic; 1: quorum */
     unsigned handshake_timeout_ms;
     uint64_t disk_free_min_bytes; /* below, publishers are blocked */
-    uint64_t memory_max_bytes;    /* above, likewise; 0: 60 % of the machine's */
+    uint32_t disk_free_permille;  /* the same as a part of the machine's memory; 0: not so given */
+    uint64_t memory_max_bytes;    /* above, likewise; 0: memory_max_permille of the machine's */
+    uint32_t memory_max_permille;
+    uint32_t memory_paging_permille; /* of that limit: above, long queues leave memory */
     uint64_t message_max_bytes;
 
     bool log_file; /* log.file is not false */

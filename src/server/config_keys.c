@@ -87,8 +87,13 @@ static const struct config_row rows[] = {
     SETS("handshake_timeout", "10000", integer, FIELD(handshake_timeout_ms), BETWEEN(1, INT32_MAX)),
     SETS("disk_free_limit.absolute", "50000000", bytes, FIELD(disk_free_min_bytes),
          BETWEEN(0, INT64_MAX)),
+    SETS("disk_free_limit.relative", NULL, ratio, FIELD(disk_free_permille), BETWEEN(0, 1000000)),
     SETS("vm_memory_high_watermark.absolute", "0", bytes, FIELD(memory_max_bytes),
          BETWEEN(0, INT64_MAX)),
+    SETS("vm_memory_high_watermark.relative", "0.6", ratio, FIELD(memory_max_permille),
+         BETWEEN(0, 1000)),
+    SETS("vm_memory_high_watermark_paging_ratio", "0.5", ratio, FIELD(memory_paging_permille),
+         BETWEEN(0, 1000)),
     SETS("max_message_size", "134217728", bytes, FIELD(message_max_bytes),
          BETWEEN(1, BOUND_MESSAGE_HARD_BYTES)),
 
@@ -186,12 +191,9 @@ static const struct config_row rows[] = {
     LATER_COUNT("runtime_parameters.limits.$category"),
 
     /* queues and resources */
-    LATER_TEXT("vm_memory_high_watermark.relative"),
-    LATER_TEXT("vm_memory_high_watermark_paging_ratio"),
     LATER_TEXT("vm_memory_calculation_strategy"),
     LATER_TEXT("total_memory_available_override_value"),
     LATER_COUNT("memory_monitor_interval"),
-    LATER_TEXT("disk_free_limit.relative"),
     LATER("collect_statistics", choice, ONE_OF("none|coarse|fine")),
     LATER_COUNT("collect_statistics_interval"),
     LATER_COUNT("consumer_disconnected_timeout"),

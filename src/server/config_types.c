@@ -141,6 +141,21 @@ int config_apply_bytes(struct config *config, const struct config_row *row,
     return store_bounded(config, row, value, number << units[i].shift);
 }
 
+/* A decimal fraction, kept in thousandths, which is also what its bounds are in. */
+int config_apply_ratio(struct config *config, const struct config_row *row,
+                       struct config_value *value)
+{
+    char *end;
+    double ratio = strtod(value->text, &end);
+
+    if (end == value->text || *end || !(ratio >= (double)row->min / 1000) ||
+        !(ratio <= (double)row->max / 1000))
+        return refuse(value, "'%.100s' is not a number from %g to %g", value->text,
+                      (double)row->min / 1000, (double)row->max / 1000);
+    store_number(config, row, (uint64_t)(ratio * 1000 + 0.5));
+    return 0;
+}
+
 int config_apply_text(struct config *config, const struct config_row *row,
                       struct config_value *value)
 {

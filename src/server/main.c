@@ -31,7 +31,6 @@
 #include "store/store.h"
 
 enum {
-    MEMORY_PERCENT = 60, /* of the machine's, unless configured */
     STOP_BOUND_MS = 3000, /* what clients get to answer connection.close */
     ERROR_TEXT_BYTES = 1024,
     NODE_NAME_BYTES = 300,
@@ -331,23 +330,27 @@ static int make_parts(struct server *server)
     return rc ? start_failed_errno(server, "broker", rc) : 0;
 }
 
-/* What may be used before publishers are blocked, in octets. */
-static uint64_t memory_limit(const struct config *config)
+/* A part of the machine's memory. */
+static uint64_t memory_part(uint32_t permille)
 {
     uint64_t machine_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 
-    return config->memory_max_bytes ? config->memory_max_bytes
-                                    : machine_bytes / 100 * MEMORY_PERCENT;
+    return machine_bytes / 1000 * permille;
 }
 
 static int start_alarms(struct server *server)
 {
     const struct config *config = server->options.config;
+    uint64_t memory_max_bytes = config->memory_max_bytes
+                                    ? config->memory_max_bytes
+                                    : memory_part(config->memory_max_permille);
     struct alarms_settings settings = {
         .directory = server->options.data_directory,
         .node_name = server->node_name,
-        .disk_free_min_bytes = config->disk_free_min_bytes,
-        .memory_max_bytes = memory_limit(config),
+        .disk_free_min_bytes = config->disk_free_permille ? memory_part(config->disk_free_permille)
+                                                          : config->disk_free_min_bytes,
+        .memory_max_bytes = memory_max_bytes,
+        .memory_paging_bytes = memory_max_bytes / 1000 * config->memory_paging_permille,
     };
     int rc = alarms_new(server->loop, server->broker, &settings, &server->alarms);
 

@@ -15,7 +15,7 @@ static struct alarms *alarms;
 static uint64_t now_ms, free_bytes;
 static int free_error;
 static unsigned changes, looks;
-static bool raised, memory_raised;
+static bool raised, memory_raised, paging;
 static uint64_t used_bytes;
 
 void broker_begin(struct broker *broker, uint64_t monotonic_ms, uint64_t wall_ms)
@@ -40,6 +40,13 @@ int store_fd(const struct store *store)
 void store_poll(struct store *store)
 {
     (void)store;
+}
+
+void broker_set_paging(struct broker *broker, bool low)
+{
+    (void)broker;
+    ck_assert_int_ne(paging, low);
+    paging = low;
 }
 
 void broker_set_alarm(struct broker *broker, enum broker_alarm alarm, bool is_raised)
@@ -82,6 +89,7 @@ static void start(void)
                                         .node_name = "leveret@test",
                                         .disk_free_min_bytes = LIMIT_BYTES,
                                         .memory_max_bytes = LIMIT_BYTES,
+                                        .memory_paging_bytes = LIMIT_BYTES / 2,
                                         .disk_free = imagined_disk,
                                         .memory_used = imagined_memory };
 
@@ -94,7 +102,7 @@ static void setup(void)
     free_bytes = LIMIT_BYTES;
     free_error = 0;
     changes = looks = 0;
-    raised = memory_raised = false;
+    raised = memory_raised = paging = false;
     used_bytes = 0;
     ck_assert_int_eq(loop_new((struct broker *)&now_ms, &loop), 0);
     loop_set_clock(loop, fixed_clock);
@@ -176,6 +184,22 @@ START_TEST(test_alarm_stays_while_nothing_can_be_told)
 }
 END_TEST
 
+START_TEST(test_long_queues_leave_memory_before_publishers_are_blocked)
+{
+    start();
+    used_bytes = LIMIT_BYTES / 2;
+    second();
+    ck_assert(!paging);
+    used_bytes++;
+    second();
+    ck_assert(paging);
+    ck_assert(!memory_raised);
+    used_bytes = 0;
+    second();
+    ck_assert(!paging);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("alarms");
@@ -187,6 +211,7 @@ int main(void)
     tcase_add_test(tcase, test_it_looks_once_a_second_and_speaks_of_changes_only);
     tcase_add_test(tcase, test_memory_alarm_follows_what_is_in_use);
     tcase_add_test(tcase, test_alarm_stays_while_nothing_can_be_told);
+    tcase_add_test(tcase, test_long_queues_leave_memory_before_publishers_are_blocked);
     suite_add_tcase(suite, tcase);
     return unit_run(suite);
 }

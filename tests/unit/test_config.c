@@ -210,13 +210,46 @@ START_TEST(test_texts_reach_their_fields)
 }
 END_TEST
 
+static const struct {
+    const char *text;
+    const char *error;
+    uint32_t permille;
+} ratio_case[] = {
+    { "0", NULL, 0 },
+    { "0.25", NULL, 250 },
+    { "1.0", NULL, 1000 },
+    { "1.01", "'1.01' is not a number from 0 to 1", 500 },
+    { "-0.1", "'-0.1' is not a number from 0 to 1", 500 },
+    { "nan", "'nan' is not a number from 0 to 1", 500 },
+    { "0.5x", "'0.5x' is not a number from 0 to 1", 500 },
+};
+
+START_TEST(test_ratio_is_a_number_between_its_bounds)
+{
+    char setting[80], error[200];
+
+    snprintf(setting, sizeof setting, "vm_memory_high_watermark_paging_ratio=%s",
+             ratio_case[_i].text);
+    (void)config_set(config, setting, &report);
+    ck_assert_uint_eq(config->memory_paging_permille, ratio_case[_i].permille);
+    ck_assert_uint_eq(report.error_count, ratio_case[_i].error ? 1 : 0);
+    if (!ratio_case[_i].error)
+        return;
+    snprintf(error, sizeof error,
+             "--set vm_memory_high_watermark_paging_ratio: "
+             "'vm_memory_high_watermark_paging_ratio': %s",
+             ratio_case[_i].error);
+    ck_assert_str_eq(report.errors[0], error);
+}
+END_TEST
+
 /* --- effects --- */
 
 START_TEST(test_keys_without_effect_leave_a_note)
 {
     /* what the Kubernetes operator and the Docker image always write, and the HTTP ports */
     read_text("queue_master_locator = min-masters\n"
-              "disk_free_limit.relative = 2.0\n"
+              "vm_memory_calculation_strategy = rss\n"
               "cluster_partition_handling = pause_minority\n"
               "cluster_formation.peer_discovery_backend = rabbit_peer_discovery_k8s\n"
               "cluster_name = rabbit\n"
@@ -345,6 +378,8 @@ int main(void)
     tcase_add_test(tcase, test_numbers_reach_their_fields);
     tcase_add_test(tcase, test_logging_reaches_its_fields);
     tcase_add_test(tcase, test_texts_reach_their_fields);
+    tcase_add_loop_test(tcase, test_ratio_is_a_number_between_its_bounds, 0,
+                        N_ELEMENTS(ratio_case));
     tcase_add_test(tcase, test_keys_without_effect_leave_a_note);
     tcase_add_loop_test(tcase, test_mistake_on_the_command_line_names_its_key, 0,
                         N_ELEMENTS(set_case));
