@@ -26,6 +26,7 @@ enum {
     BOUND_RESIDENT_MESSAGES = 16384,         /* of a queue, before stored ones leave memory; no error */
     BOUND_RESIDENT_BYTES = 8388608,          /* the same for octets of their bodies */
     BOUND_UNACKED_PER_CHANNEL = 1000000,     /* deliveries pause there; no error */
+    BOUND_DIRECT_REPLY_BYTES = 67108864,     /* unsent on a connection: direct replies are dropped */
     BOUND_UNKNOWN_ARGUMENTS = 64,            /* names of queue arguments that the log has told of */
     BOUND_LOG_LINE_BYTES = 2048,
 };
