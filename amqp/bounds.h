@@ -28,6 +28,7 @@ enum {
     BOUND_PAGING_SHIFT = 6,                  /* both are so many times halved while memory is low */
     BOUND_DISCARDS = 1024,                   /* of a queue, being read to be dead-lettered; no error */
     BOUND_UNACKED_PER_CHANNEL = 1000000,     /* deliveries pause there; no error */
+    BOUND_DIRECT_REPLY_BYTES = 67108864,     /* unsent on a connection: direct replies are dropped */
     BOUND_UNKNOWN_ARGUMENTS = 64,            /* names of queue arguments that the log has told of */
     BOUND_LOG_LINE_BYTES = 2048,
 };

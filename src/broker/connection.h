@@ -47,6 +47,8 @@ struct channel_ops {
     void (*send_content)(void *peer, uint16_t channel, const void *method,
                          struct message *message);
     void (*deliver)(void *peer, uint16_t channel, const struct delivery *delivery);
+    /** octets that wait to be written, bodies included */
+    size_t (*unsent_bytes)(void *peer);
     /** tune-ok has come: frame_max for outgoing frames and heartbeat interval are settled */
     void (*tuned)(void *peer, uint32_t frame_max, uint16_t heartbeat_s);
     /** open-ok has been sent: the handshake timer ends */

@@ -5,7 +5,10 @@
  * It is good as long as the consumer: a new consumer on the channel has another name.
  *
  * Replies are not held back by prefetch or channel.flow, and no queue takes them up: one that comes
- * while the channel closes is dropped.
+ * while the channel closes is dropped. So is one for a requester that does not read, once
+ * BOUND_DIRECT_REPLY_BYTES wait for its connection: to stop the replier instead would let one
+ * requester hold up all others that it serves. The bound lies far above what consumers may have
+ * unsent, so that a requester that reads late, with many requests under way, loses nothing.
  */
 #include "broker/direct_reply.h"
 
@@ -13,6 +16,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "amqp/bounds.h"
 #include "broker/connection-internal.h"
 #include "broker/generated_name.h"
 #include "broker/message_headers.h"
@@ -127,6 +131,14 @@ struct channel *direct_reply_find(const struct broker *broker, struct amqp_str n
     return reply ? reply->channel : NULL;
 }
 
+static bool takes_replies(const struct channel *requester)
+{
+    const struct connection *connection = requester->connection;
+
+    return requester->state == CHANNEL_RUNNING && connection->state == CONNECTION_RUNNING &&
+           connection->ops->unsent_bytes(connection->peer) < BOUND_DIRECT_REPLY_BYTES;
+}
+
 void direct_reply_deliver(struct channel *requester, struct message *message)
 {
     const struct direct_reply *reply = requester->direct_reply;
@@ -135,7 +147,7 @@ void direct_reply_deliver(struct channel *requester, struct message *message)
                                  .message = message };
 
     assert(reply);
-    if (requester->state != CHANNEL_RUNNING || connection->state != CONNECTION_RUNNING)
+    if (!takes_replies(requester))
         return;
     delivery.consumer_tag = (struct amqp_str){ reply->tag, reply->tag_bytes };
     requester->next_delivery_tag++;

@@ -4,7 +4,8 @@
  * A channel that consumes from the pseudo-queue has a *reply name*: the prefix, a dot and an
  * unguessable token. Requests published on it with the bare name in reply-to carry the full one;
  * what is published to the default exchange with that as its key goes straight to the channel.
- * Nothing is queued: at most once, and gone with the channel.
+ * Nothing is queued: at most once, gone with the channel, and dropped while
+ * BOUND_DIRECT_REPLY_BYTES wait unread.
  * Spec: extensions.md 4.4, amqp-0-9-1.md 8.12.
  */
 #ifndef BROKER_DIRECT_REPLY_H

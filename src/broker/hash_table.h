@@ -65,4 +65,18 @@ static inline struct hash_link *hash_table_next(const struct hash_link *link)
     return hash_link_same(link->next, link->hash);
 }
 
+/**
+ * hash_table_fetch_bucket(), hash_table_fetch_first() - begin to bring into the processor's cache
+ * what hash_table_first() will look at: one, then some time later the other. The table is not empty.
+ */
+static inline void hash_table_fetch_bucket(const struct hash_table *table, uint64_t hash)
+{
+    __builtin_prefetch(&table->buckets[hash & table->mask]);
+}
+
+static inline void hash_table_fetch_first(const struct hash_table *table, uint64_t hash)
+{
+    __builtin_prefetch(table->buckets[hash & table->mask]);
+}
+
 #endif

@@ -4,9 +4,10 @@
  * The walk marks what it has seen with the broker's route generation, a number that no earlier walk
  * has had. Exchanges still to be asked stand in a list through themselves; queues are the result.
  *
- * What an exchange remembers is a table with one place for each hash of a key: a newcomer takes the
- * place of whoever was there. It grows with use up to 4096 places. So its memory is bounded by
- * construction, and a stream of keys that never repeat costs an allocation each and no more.
+ * What an exchange remembers is a table with one place for each hash of a key. A key that is not
+ * there leaves only its hash in its place; when it comes again before another one did, it takes the
+ * place of whoever was there. So a stream of keys that never repeat costs one write each, and only
+ * memory that all of them share. The table grows with what it does not know, up to 4096 places.
  */
 #include "broker/route.h"
 
@@ -27,17 +28,22 @@ enum {
 
 /* The destinations of one key, which stands behind them. */
 struct cached_route {
-    uint64_t hash;
     uint32_t n_destinations;
     uint8_t key_bytes;
     struct destination *destinations[];
 };
 
+struct cache_slot {
+    uint32_t tag;      /* of the route that is here: looked at before the route itself */
+    uint32_t newcomer; /* tag of the last key that was not found here */
+    struct cached_route *cached;
+};
+
 struct route_cache {
-    size_t n_slots; /* a power of two */
-    size_t n_used;
+    size_t n_slots;   /* a power of two */
+    size_t n_unknown; /* keys that were not found, since it has this size */
     size_t n_destinations;
-    struct cached_route *slots[];
+    struct cache_slot slots[];
 };
 
 /* --- remembered destinations --- */
@@ -55,8 +61,14 @@ void route_forget(struct exchange *exchange)
     if (!cache)
         return;
     for (size_t i = 0; i < cache->n_slots; i++)
-        free(cache->slots[i]);
+        free(cache->slots[i].cached);
     free(cache);
+}
+
+/* The upper half of a key's hash; the lower half has chosen the slot. */
+static uint32_t hash_tag(uint64_t hash)
+{
+    return (uint32_t)(hash >> 32);
 }
 
 /* A table with room for one more; NULL without memory. May forget what the old one held. */
@@ -67,7 +79,7 @@ static struct route_cache *cache_with_room(struct exchange *exchange, size_t n_d
 
     if (cache && cache->n_destinations + n_destinations > CACHE_DESTINATIONS_MAX) {
         route_forget(exchange);
-    } else if (cache && cache->n_used > n_slots / 2 && n_slots < CACHE_SLOTS_MAX) {
+    } else if (cache && cache->n_unknown > n_slots && n_slots < CACHE_SLOTS_MAX) {
         route_forget(exchange);
         n_slots *= 2;
     }
@@ -79,13 +91,12 @@ static struct route_cache *cache_with_room(struct exchange *exchange, size_t n_d
     return exchange->cache;
 }
 
-static void cache_drop(struct route_cache *cache, struct cached_route **slot)
+static void cache_drop(struct route_cache *cache, struct cache_slot *slot)
 {
-    struct cached_route *cached = TAKE(*slot);
+    struct cached_route *cached = TAKE(slot->cached);
 
     if (!cached)
         return;
-    cache->n_used--;
     cache->n_destinations -= cached->n_destinations;
     free(cached);
 }
@@ -95,26 +106,33 @@ static void remember(struct exchange *exchange, struct amqp_str key, uint64_t ha
                      const struct route *route)
 {
     size_t destinations_bytes = route->n_found * sizeof(struct destination *);
-    struct cached_route **slot, *cached;
+    struct cached_route *cached;
     struct route_cache *cache;
+    struct cache_slot *slot;
 
     if (route->n_found > CACHE_ROUTE_DESTINATIONS_MAX || key.size > UINT8_MAX)
         return;
     cache = cache_with_room(exchange, route->n_found);
-    cached = cache ? malloc(sizeof *cached + destinations_bytes + key.size) : NULL;
+    if (!cache)
+        return;
+    slot = &cache->slots[hash & (cache->n_slots - 1)];
+    cache->n_unknown++;
+    if (slot->newcomer != hash_tag(hash)) {
+        slot->newcomer = hash_tag(hash);
+        return;
+    }
+    cached = malloc(sizeof *cached + destinations_bytes + key.size);
     if (!cached)
         return;
-    *cached = (struct cached_route){ .hash = hash,
-                                     .n_destinations = (uint32_t)route->n_found,
+    *cached = (struct cached_route){ .n_destinations = (uint32_t)route->n_found,
                                      .key_bytes = (uint8_t)key.size };
     if (destinations_bytes)
         memcpy(cached->destinations, route->found, destinations_bytes);
     if (key.size)
         memcpy((char *)cached->destinations + destinations_bytes, key.data, key.size);
-    slot = &cache->slots[hash & (cache->n_slots - 1)];
     cache_drop(cache, slot);
-    *slot = cached;
-    cache->n_used++;
+    slot->tag = hash_tag(hash);
+    slot->cached = cached;
     cache->n_destinations += route->n_found;
 }
 
@@ -122,14 +140,15 @@ static const struct cached_route *recall(const struct exchange *exchange, struct
                                          uint64_t hash)
 {
     const struct route_cache *cache = exchange->cache;
-    const struct cached_route *cached;
+    const struct cache_slot *slot;
 
     if (!cache)
         return NULL;
-    cached = cache->slots[hash & (cache->n_slots - 1)];
-    if (!cached || cached->hash != hash || !amqp_str_equal(cached_key(cached), key))
+    slot = &cache->slots[hash & (cache->n_slots - 1)];
+    if (!slot->cached || slot->tag != hash_tag(hash) ||
+        !amqp_str_equal(cached_key(slot->cached), key))
         return NULL;
-    return cached;
+    return slot->cached;
 }
 
 /* --- the walk --- */

@@ -202,11 +202,19 @@ static void deliver(void *peer, uint16_t channel, const struct delivery *deliver
     client_touch(client);
 }
 
+static size_t unsent_bytes(void *peer)
+{
+    const struct client *client = peer;
+
+    return client->output.bytes;
+}
+
 const struct channel_ops client_ops = {
     .send_octets = send_octets,
     .send_method = send_method,
     .send_content = send_content,
     .deliver = deliver,
+    .unsent_bytes = unsent_bytes,
     .tuned = client_tuned,
     .opened = client_opened,
     .pause = client_pause,

@@ -34,6 +34,8 @@ enum {
     STOP_BOUND_MS = 3000, /* what clients get to answer connection.close */
     ERROR_TEXT_BYTES = 1024,
     NODE_NAME_BYTES = 300,
+    CONNECTIONS_EXPECTED = 10000, /* what room in the descriptor table is checked for */
+    DESCRIPTORS_OWN = 64,         /* at most: store, log, listeners, the loop's */
 };
 
 /* What clients are told: they look for features of this product in this version. */
@@ -162,16 +164,24 @@ static int open_log(const struct server *server)
     return rc;
 }
 
-/* Ten thousand clients need as many descriptors: take what the system grants. */
+/*
+ * Ten thousand clients need as many descriptors: take what the system grants, and say so when it is
+ * too little, for what an operator sees later is clients that wait to be accepted.
+ */
 static void raise_descriptor_limit(void)
 {
-    struct rlimit limit;
+    struct rlimit limit, wanted;
 
     if (getrlimit(RLIMIT_NOFILE, &limit))
         return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit))
+    wanted = (struct rlimit){ limit.rlim_max, limit.rlim_max };
+    if (setrlimit(RLIMIT_NOFILE, &wanted))
         log_warning("the limit of open files cannot be raised: %s", strerror(errno));
+    else
+        limit = wanted;
+    if (limit.rlim_cur < CONNECTIONS_EXPECTED + DESCRIPTORS_OWN)
+        log_warning("the hard limit of open files is %llu: fewer than %d connections fit",
+                    (unsigned long long)limit.rlim_cur, CONNECTIONS_EXPECTED);
 }
 
 static void name_node(struct server *server)

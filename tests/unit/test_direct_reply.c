@@ -18,6 +18,7 @@ static struct {
     uint64_t delivery_tag;
     bool redelivered;
     struct message *message; /* borrowed */
+    size_t unsent_bytes;     /* what the broker is told of */
 } sent;
 
 static struct connection connection;
@@ -51,7 +52,15 @@ static void on_deliver(void *peer, uint16_t number, const struct delivery *deliv
     sent.message = delivery->message;
 }
 
-static const struct channel_ops ops = { .send_method = on_method, .deliver = on_deliver };
+static size_t on_unsent_bytes(void *peer)
+{
+    (void)peer;
+    return sent.unsent_bytes;
+}
+
+static const struct channel_ops ops = { .send_method = on_method,
+                                        .deliver = on_deliver,
+                                        .unsent_bytes = on_unsent_bytes };
 
 static void setup(void)
 {
@@ -279,6 +288,25 @@ START_TEST(test_closing_channel_gets_no_reply)
 }
 END_TEST
 
+START_TEST(test_requester_that_does_not_read_misses_replies)
+{
+    struct message *asked, *answer;
+
+    consume(&channel, "mine", true);
+    asked = rewritten(&channel);
+    answer = reply("", reply_to(asked));
+    sent.unsent_bytes = BOUND_DIRECT_REPLY_BYTES;
+    ck_assert(direct_reply_try(broker, answer));
+    ck_assert_uint_eq(sent.n_deliveries, 0);
+    ck_assert_uint_eq(channel.next_delivery_tag, 5);
+    sent.unsent_bytes = BOUND_DIRECT_REPLY_BYTES - 1;
+    ck_assert(direct_reply_try(broker, answer));
+    ck_assert_uint_eq(sent.n_deliveries, 1);
+    message_unref(answer);
+    message_unref(asked);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("direct_reply");
@@ -293,6 +321,7 @@ int main(void)
     tcase_add_test(tcase, test_reply_needs_the_default_exchange_and_a_living_name);
     tcase_add_test(tcase, test_name_ends_with_its_consumer);
     tcase_add_test(tcase, test_closing_channel_gets_no_reply);
+    tcase_add_test(tcase, test_requester_that_does_not_read_misses_replies);
     suite_add_tcase(suite, tcase);
     return unit_run(suite);
 }

@@ -178,25 +178,31 @@ START_TEST(test_default_exchange_as_alternate_leads_nowhere)
 }
 END_TEST
 
+/* It is found, then found again and remembered, then recalled. */
+static void expect_each_time(const char *queues)
+{
+    for (int i = 0; i < 3; i++)
+        ck_assert_str_eq(route("A", "k"), queues);
+}
+
 START_TEST(test_route_is_remembered_until_a_binding_changes)
 {
     exchanges("topic");
     add(to_queue("A", "q1", "k"));
-    ck_assert_str_eq(route("A", "k"), "q1");
+    expect_each_time("q1");
     ck_assert_ptr_nonnull(get_exchange("A")->cache);
-    ck_assert_str_eq(route("A", "k"), "q1");
     add(to_queue("A", "q2", "*"));
-    ck_assert_str_eq(route("A", "k"), "q1 q2");
+    expect_each_time("q1 q2");
     take_away(to_queue("A", "q1", "k"));
-    ck_assert_str_eq(route("A", "k"), "q2");
+    expect_each_time("q2");
     add(to_exchange("A", "B", "#"));
-    ck_assert_str_eq(route("A", "k"), "q2");
+    expect_each_time("q2");
     add(to_queue("B", "q3", "#")); /* two steps away */
-    ck_assert_str_eq(route("A", "k"), "q2 q3");
+    expect_each_time("q2 q3");
     exchange_delete(get_exchange("B"));
-    ck_assert_str_eq(route("A", "k"), "q2");
+    expect_each_time("q2");
     queue_delete(queue("q2"));
-    ck_assert_str_eq(route("A", "k"), "");
+    expect_each_time("");
 }
 END_TEST
 
