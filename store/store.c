@@ -27,7 +27,7 @@ struct store_options store_options_default(void)
         .sync = STORE_SYNC_COMMIT,
         .sync_interval_ms = 1000,
         .record_bytes = 262144,
-        .write_buffer_bytes = 67108864,
+        .write_buffer_bytes = 16777216,
         .readers = 2,
     };
 }

@@ -53,7 +53,7 @@ struct store_options {
     enum store_sync sync;
     unsigned sync_interval_ms;
     size_t record_bytes;       /* largest packed record: 262144 */
-    size_t write_buffer_bytes; /* memtable: 67108864 */
+    size_t write_buffer_bytes; /* memtable: 16777216 */
     unsigned readers;          /* threads that read messages back: 2 */
 };
 

@@ -3,6 +3,11 @@
  *
  * statvfs() asks the file system for numbers that it has in memory, so the loop may call it. Where
  * it fails, nothing is known and the alarm stays as it was; that is said once.
+ *
+ * The same look gives back what a burst has left: free() keeps pages that lie below one in use, so a
+ * queue of a million entries would leave its memory with the process for good. malloc_trim() visits
+ * all free memory and holds up the loop meanwhile, hence only after a fall of TRIM_FALL_BYTES, and
+ * once what is used stands still.
  */
 #include "server/alarms.h"
 
@@ -15,7 +20,11 @@
 #include "server/log.h"
 #include "server/loop.h"
 
-enum { ALARMS_PERIOD_MS = 1000 };
+enum {
+    ALARMS_PERIOD_MS = 1000,
+    TRIM_FALL_BYTES = 16 * 1024 * 1024, /* freed since the last trim: worth one */
+    TRIM_QUIET_BYTES = 1024 * 1024,     /* a change from look to look that is not a burst */
+};
 
 struct alarms {
     struct loop *loop;
@@ -24,6 +33,7 @@ struct alarms {
     struct timer timer;
     bool disk_raised, memory_raised, paging;
     bool disk_unknown;
+    uint64_t used_peak_bytes, used_before_bytes; /* since the last trim; at the last look */
 };
 
 static int disk_free(const char *directory, uint64_t *ret_bytes)
@@ -58,6 +68,27 @@ static uint64_t memory_used(void)
     return (uint64_t)info.uordblks + (uint64_t)info.hblkhd;
 }
 
+static void memory_trim(void)
+{
+    (void)malloc_trim(0); /* there may be nothing to give back: fine */
+}
+
+static void give_back_memory(struct alarms *alarms, uint64_t used_bytes)
+{
+    uint64_t before_bytes = alarms->used_before_bytes;
+    uint64_t change_bytes =
+        used_bytes > before_bytes ? used_bytes - before_bytes : before_bytes - used_bytes;
+
+    alarms->used_before_bytes = used_bytes;
+    if (used_bytes > alarms->used_peak_bytes)
+        alarms->used_peak_bytes = used_bytes;
+    if (change_bytes > TRIM_QUIET_BYTES ||
+        alarms->used_peak_bytes - used_bytes < TRIM_FALL_BYTES)
+        return;
+    alarms->used_peak_bytes = used_bytes;
+    alarms->settings.memory_trim();
+}
+
 static void set_paging(struct alarms *alarms, bool low, uint64_t used_bytes)
 {
     if (alarms->paging == low)
@@ -89,11 +120,9 @@ static void look_at_memory(struct alarms *alarms)
 {
     uint64_t limit_bytes = alarms->settings.memory_max_bytes;
     uint64_t paging_bytes = alarms->settings.memory_paging_bytes;
-    uint64_t used_bytes;
+    uint64_t used_bytes = alarms->settings.memory_used();
 
-    if (!limit_bytes && !paging_bytes)
-        return;
-    used_bytes = alarms->settings.memory_used();
+    give_back_memory(alarms, used_bytes);
     set_memory_alarm(alarms, limit_bytes && used_bytes > limit_bytes, used_bytes);
     set_paging(alarms, paging_bytes && used_bytes > paging_bytes, used_bytes);
 }
@@ -136,6 +165,8 @@ int alarms_new(struct loop *loop, struct broker *broker, const struct alarms_set
         alarms->settings.disk_free = disk_free;
     if (!alarms->settings.memory_used)
         alarms->settings.memory_used = memory_used;
+    if (!alarms->settings.memory_trim)
+        alarms->settings.memory_trim = memory_trim;
     alarms->timer.fire = on_timer;
     rc = loop_set_timer(loop, &alarms->timer, loop_now_ms(loop) + ALARMS_PERIOD_MS);
     if (rc) {

@@ -27,6 +27,8 @@ struct alarms_settings {
     int (*disk_free)(const char *directory, uint64_t *ret_bytes);
     /** octets in use; NULL: ask the allocator */
     uint64_t (*memory_used)(void);
+    /** give freed memory back to the system; NULL: tell the allocator to */
+    void (*memory_trim)(void);
 };
 
 /** alarms_new() - look now, and every second from now on. 0 or -ENOMEM */

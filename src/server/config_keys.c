@@ -133,7 +133,7 @@ static const struct config_row rows[] = {
     SETS("store.sync_interval", "1000", integer, FIELD(store.sync_interval_ms),
          BETWEEN(1, 3600000)),
     SETS("store.record_size", "256KB", bytes, FIELD(store.record_bytes), BETWEEN(4096, 16777216)),
-    SETS("store.write_buffer_size", "64MB", bytes, FIELD(store.write_buffer_bytes),
+    SETS("store.write_buffer_size", "16MB", bytes, FIELD(store.write_buffer_bytes),
          BETWEEN(1048576, 4294967296)),
 
     /* definitions, names */

@@ -14,7 +14,7 @@ static struct loop *loop;
 static struct alarms *alarms;
 static uint64_t now_ms, free_bytes;
 static int free_error;
-static unsigned changes, looks;
+static unsigned changes, looks, trims;
 static bool raised, memory_raised, paging;
 static uint64_t used_bytes;
 
@@ -78,6 +78,11 @@ static uint64_t imagined_memory(void)
     return used_bytes;
 }
 
+static void count_trim(void)
+{
+    trims++;
+}
+
 static uint64_t fixed_clock(void)
 {
     return now_ms;
@@ -91,7 +96,8 @@ static void start(void)
                                         .memory_max_bytes = LIMIT_BYTES,
                                         .memory_paging_bytes = LIMIT_BYTES / 2,
                                         .disk_free = imagined_disk,
-                                        .memory_used = imagined_memory };
+                                        .memory_used = imagined_memory,
+                                        .memory_trim = count_trim };
 
     ck_assert_int_eq(alarms_new(loop, (struct broker *)&now_ms, &settings, &alarms), 0);
 }
@@ -101,7 +107,7 @@ static void setup(void)
     now_ms = 5000;
     free_bytes = LIMIT_BYTES;
     free_error = 0;
-    changes = looks = 0;
+    changes = looks = trims = 0;
     raised = memory_raised = paging = false;
     used_bytes = 0;
     ck_assert_int_eq(loop_new((struct broker *)&now_ms, &loop), 0);
@@ -170,6 +176,32 @@ START_TEST(test_memory_alarm_follows_what_is_in_use)
 }
 END_TEST
 
+START_TEST(test_memory_is_given_back_once_when_a_burst_is_over)
+{
+    used_bytes = 20u << 20;
+    start();
+    second();
+    ck_assert_uint_eq(trims, 0); /* nothing was freed */
+    used_bytes = 100u << 20;
+    second();
+    used_bytes = 60u << 20;
+    second();
+    ck_assert_uint_eq(trims, 0); /* it still falls */
+    second();
+    ck_assert_uint_eq(trims, 1);
+    second();
+    ck_assert_uint_eq(trims, 1);
+    used_bytes = 50u << 20;
+    second();
+    second();
+    ck_assert_uint_eq(trims, 1); /* too little for another one */
+    used_bytes = 40u << 20;
+    second();
+    second();
+    ck_assert_uint_eq(trims, 2);
+}
+END_TEST
+
 START_TEST(test_alarm_stays_while_nothing_can_be_told)
 {
     free_bytes = 0;
@@ -210,6 +242,7 @@ int main(void)
     tcase_add_test(tcase, test_full_disk_is_seen_before_the_first_client);
     tcase_add_test(tcase, test_it_looks_once_a_second_and_speaks_of_changes_only);
     tcase_add_test(tcase, test_memory_alarm_follows_what_is_in_use);
+    tcase_add_test(tcase, test_memory_is_given_back_once_when_a_burst_is_over);
     tcase_add_test(tcase, test_alarm_stays_while_nothing_can_be_told);
     tcase_add_test(tcase, test_long_queues_leave_memory_before_publishers_are_blocked);
     suite_add_tcase(suite, tcase);

@@ -36,7 +36,7 @@ START_TEST(test_defaults_are_those_of_rabbitmq)
     ck_assert_int_eq(config->store.sync, STORE_SYNC_COMMIT);
     ck_assert_uint_eq(config->store.sync_interval_ms, 1000);
     ck_assert_uint_eq(config->store.record_bytes, 262144);
-    ck_assert_uint_eq(config->store.write_buffer_bytes, 67108864);
+    ck_assert_uint_eq(config->store.write_buffer_bytes, 16777216);
     ck_assert_ptr_null(config->definitions_path);
     ck_assert_ptr_null(config->cluster_name);
 }
