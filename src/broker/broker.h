@@ -42,7 +42,7 @@ struct broker_settings {
     uint64_t resident_bytes_max;        /* the same for octets; 0: BOUND_RESIDENT_BYTES */
     const char *default_queue_type;     /* where vhost and client name none; NULL: classic */
     uint64_t connections_max, channels_max; /* of the node; 0: no limit, as in all of these */
-    uint64_t vhosts_max, queues_max, exchanges_max;
+    uint64_t vhosts_max, queues_max, exchanges_max, bindings_max;
     bool (*is_loopback_user)(const void *context, const char *user);
     const void *loopback_context;
     void (*log)(void *context, int level, const char *text); /* enum broker_log; never on hot paths */

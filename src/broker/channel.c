@@ -251,6 +251,20 @@ static int receive_close(struct channel *channel, uint32_t method_id, struct amq
     return 0;
 }
 
+/* True between tx.commit and its commit-ok, which waits for the disk. */
+static bool is_committing(struct channel *channel)
+{
+    if (LIKELY(channel->mode != CHANNEL_TX || confirm_is_empty(&channel->confirms)))
+        return false;
+    channel_settle_confirms(channel); /* a commit that waits for nothing is answered by now */
+    return !confirm_is_empty(&channel->confirms);
+}
+
+static int raise_committing(struct amqp_error *err)
+{
+    return amqp_raise(err, AMQP_CHANNEL_ERROR, "unexpected command while processing 'tx.commit'");
+}
+
 static int receive_method(struct channel *channel, const struct amqp_frame *frame,
                           struct amqp_error *err, bool *ret_gone)
 {
@@ -270,6 +284,8 @@ static int receive_method(struct channel *channel, const struct amqp_frame *fram
     } else if (channel->state == CHANNEL_CLOSING && method.id != AMQP_ID_basic_publish &&
                method.id != AMQP_ID_channel_open) {
         return 0;
+    } else if (method.id != AMQP_ID_basic_publish && is_committing(channel)) {
+        rc = raise_committing(err);
     } else {
         handle = find_handler(method.id);
         rc = handle ? handle(channel, &method, err)
@@ -329,6 +345,8 @@ static int finish_content(struct channel *channel, struct amqp_error *err)
         rc = amqp_raise(err, AMQP_CHANNEL_ERROR, "expected 'channel.open'");
     else if (UNLIKELY(channel->state == CHANNEL_CLOSING))
         rc = 0;
+    else if (is_committing(channel))
+        rc = raise_committing(err);
     else
         rc = channel_publish(channel, err);
     if (rc > 0)

@@ -12,6 +12,7 @@
 #include "broker/direct_reply.h"
 #include "broker/generated_name.h"
 #include "broker/queue_arguments.h"
+#include "broker/vhost_limits.h"
 
 /* CR and LF are removed from declared names (6.3). */
 static struct amqp_str strip_name(struct amqp_str name, char out[BOUND_NAME_BYTES])
@@ -242,6 +243,8 @@ static int bind(struct channel *channel, const struct bind_names *names, struct 
 
     if (!rc)
         rc = find_ends(channel, names, err, &request);
+    if (!rc && channel->connection->broker->settings.bindings_max && !binding_find(&request))
+        rc = broker_check_binding_limit(channel->connection->broker, &request, err);
     return rc ? rc : binding_add(&request, err);
 }
 

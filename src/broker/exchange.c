@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "broker/argument_notes.h"
 #include "broker/equivalence.h"
 #include "broker/meta.h"
 #include "broker/policy.h"
@@ -139,12 +140,18 @@ static int check_alternate(const struct exchange *exchange, struct amqp_table ar
                                     has_current ? &current : NULL, err);
 }
 
+static bool is_alternate(const void *context, struct amqp_str name)
+{
+    (void)context;
+    return amqp_str_equal(name, amqp_str_from(ALTERNATE));
+}
+
 /* Other arguments are not compared (6.3). */
-static int check_equivalence(const struct exchange *exchange,
+static int check_equivalence(struct exchange *exchange,
                              const struct exchange_properties *properties,
                              const struct exchange_type *type, struct amqp_error *err)
 {
-    const struct destination *destination = &exchange->destination;
+    struct destination *destination = &exchange->destination;
     int rc = equivalence_check_word(destination, "type", type->name, exchange_type_name(exchange),
                                     err);
 
@@ -157,7 +164,12 @@ static int check_equivalence(const struct exchange *exchange,
     if (!rc)
         rc = equivalence_check_flag(destination, "internal", properties->internal,
                                     exchange->internal, err);
-    return rc ? rc : check_alternate(exchange, properties->arguments, err);
+    if (!rc)
+        rc = check_alternate(exchange, properties->arguments, err);
+    if (!rc)
+        argument_notes_compare(destination, properties->arguments, exchange->arguments,
+                               is_alternate, NULL);
+    return rc;
 }
 
 static int check_new(const struct vhost *vhost, const struct exchange_properties *properties,
@@ -221,5 +233,8 @@ int exchange_declare(struct vhost *vhost, const struct exchange_properties *prop
     }
     typed.type = type;
     rc = check_new(vhost, &typed, err);
-    return rc ? rc : create(vhost, &typed, ret_exchange);
+    if (rc)
+        return rc;
+    argument_notes_list(vhost, "exchange", typed.name, typed.arguments, is_alternate);
+    return create(vhost, &typed, ret_exchange);
 }

@@ -26,6 +26,7 @@ struct route_cache;
 /** struct destination - what a binding points to; first member of struct queue, struct exchange */
 struct destination {
     bool is_exchange;
+    bool told_of_arguments;    /* by argument_notes.c, to the log */
     struct vhost *vhost;
     struct amqp_str name;      /* owned by the queue or exchange, NUL after it */
     struct binding *bindings;  /* bindings *to* it: list by next_to */

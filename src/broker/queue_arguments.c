@@ -2,7 +2,7 @@
  * queue_arguments.c - one row for each argument that RabbitMQ knows
  *
  * The rows stand in the order in which RabbitMQ checks them. An argument that nobody knows is kept
- * and neither checked nor compared; the log tells of each such name once. One that belongs to
+ * and neither checked nor compared; the log tells of it (argument_notes.h). One that belongs to
  * another queue type is refused by name. Those of replicas have no meaning on one machine: they are
  * checked, kept and compared.
  */
@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "broker/argument_notes.h"
 #include "broker/broker.h"
 #include "broker/equivalence.h"
 #include "broker/vhost.h"
@@ -405,34 +406,10 @@ static int check_names(const struct vhost *vhost, const struct queue_properties 
     return 0;
 }
 
-/* Whether the log has been told of a name; from now on it has. */
-static bool is_known_to_log(struct broker *broker, struct amqp_str name)
+static bool is_known(const void *context, struct amqp_str name)
 {
-    uint64_t hash = hash_str(0, name);
-
-    for (unsigned i = 0; i < broker->unknown_argument_count; i++) {
-        if (broker->unknown_arguments[i] == hash)
-            return true;
-    }
-    if (broker->unknown_argument_count == BOUND_UNKNOWN_ARGUMENTS)
-        return true; /* that many have been listed: enough */
-    broker->unknown_arguments[broker->unknown_argument_count++] = hash;
-    return false;
-}
-
-static void list_unknown(const struct vhost *vhost, const struct queue_properties *properties)
-{
-    struct amqp_table_iter iter = amqp_table_begin(properties->arguments);
-    struct amqp_value value;
-    struct amqp_str name;
-
-    while (amqp_table_next(&iter, &name, &value)) {
-        if (!find_argument(name) && !is_known_to_log(vhost->broker, name))
-            broker_log(vhost->broker, BROKER_LOG_WARNING,
-                       "queue '%.*s' in vhost '%s' has the argument '%.*s', which is not known "
-                       "here: it is kept and has no effect (said once)",
-                       AMQP_STR_ARG(properties->name), vhost->name, AMQP_STR_ARG(name));
-    }
+    (void)context;
+    return find_argument(name) != NULL;
 }
 
 int queue_arguments_check(const struct vhost *vhost, const struct queue_properties *properties,
@@ -452,7 +429,7 @@ int queue_arguments_check(const struct vhost *vhost, const struct queue_properti
     if (!rc && type == ARGUMENT_QUORUM)
         rc = check_quorum_properties(vhost, properties, err);
     if (!rc)
-        list_unknown(vhost, properties);
+        argument_notes_list(vhost, "queue", properties->name, properties->arguments, is_known);
     return rc;
 }
 
@@ -545,7 +522,14 @@ static bool is_classic(bool present, const struct amqp_value *type)
            (type->type == 'S' && amqp_str_equal(string_of(type), AMQP_STR("classic")));
 }
 
-int queue_arguments_compare(const struct queue *queue, struct amqp_table arguments,
+static bool is_compared(const void *context, struct amqp_str name)
+{
+    const struct argument *argument = find_argument(name);
+
+    return argument && (argument->compared & *(const enum argument_types *)context);
+}
+
+int queue_arguments_compare(struct queue *queue, struct amqp_table arguments,
                             struct amqp_error *err)
 {
     enum argument_types type = type_of(queue->arguments);
@@ -570,5 +554,6 @@ int queue_arguments_compare(const struct queue *queue, struct amqp_table argumen
         if (rc)
             return rc;
     }
+    argument_notes_compare(&queue->destination, arguments, queue->arguments, is_compared, &type);
     return 0;
 }

@@ -38,8 +38,12 @@ int queue_arguments_check(const struct vhost *vhost, const struct queue_properti
 /** queue_arguments_are_quorum() - x-queue-type is quorum */
 bool queue_arguments_are_quorum(struct amqp_table arguments);
 
-/** queue_arguments_compare() - 406 unless a redeclaration's arguments equal the queue's */
-int queue_arguments_compare(const struct queue *queue, struct amqp_table arguments,
+/**
+ * queue_arguments_compare() - 406 unless a redeclaration's arguments equal the queue's
+ *
+ * Those that RabbitMQ does not compare may differ; the log tells of it once a queue.
+ */
+int queue_arguments_compare(struct queue *queue, struct amqp_table arguments,
                             struct amqp_error *err);
 
 /**

@@ -29,7 +29,7 @@ static int check_flag(const struct queue *queue, const char *name, bool received
 }
 
 /* Exclusivity first, then durable, auto_delete, arguments (6.5.2). */
-static int check_equivalence(const struct queue *queue, const struct queue_properties *properties,
+static int check_equivalence(struct queue *queue, const struct queue_properties *properties,
                              struct amqp_error *err)
 {
     bool durable = properties->durable && !properties->exclusive;

@@ -80,6 +80,16 @@ static uint64_t count_exchanges(const struct broker *broker)
     return count;
 }
 
+static uint64_t count_bindings(const struct broker *broker)
+{
+    struct vhost *vhost, *next;
+    uint64_t count = 0;
+
+    HASH_ITER(by_name, broker->vhosts, vhost, next)
+        count += vhost->bindings.count;
+    return count;
+}
+
 static uint64_t count_channels(const struct broker *broker)
 {
     const struct connection *connection;
@@ -126,6 +136,19 @@ int vhost_check_exchange_limit(const struct vhost *vhost, struct amqp_str exchan
                           "cannot declare exchange '%.*s': exchange limit of %" PRIu64
                           " is reached",
                           AMQP_STR_ARG(exchange_name), most);
+    return 0;
+}
+
+int broker_check_binding_limit(const struct broker *broker, const struct binding_request *request,
+                               struct amqp_error *err)
+{
+    uint64_t most = broker->settings.bindings_max;
+
+    if (most && count_bindings(broker) >= most)
+        return amqp_raise(err, AMQP_PRECONDITION_FAILED,
+                          "cannot bind %s '%.*s': binding limit of %" PRIu64 " is reached",
+                          request->destination->is_exchange ? "exchange" : "queue",
+                          AMQP_STR_ARG(request->destination->name), most);
     return 0;
 }
 

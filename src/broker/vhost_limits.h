@@ -36,6 +36,10 @@ int vhost_check_queue_limit(const struct vhost *vhost, struct amqp_str queue_nam
 int vhost_check_exchange_limit(const struct vhost *vhost, struct amqp_str exchange_name,
                                struct amqp_error *err);
 
+/** broker_check_binding_limit() - 406 when one binding more is too many for the broker */
+int broker_check_binding_limit(const struct broker *broker, const struct binding_request *request,
+                               struct amqp_error *err);
+
 /** vhost_check_connection_limit() - 530 when one connection more is too many for the vhost */
 int vhost_check_connection_limit(const struct vhost *vhost, const char *user,
                                  struct amqp_error *err);

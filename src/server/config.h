@@ -54,6 +54,7 @@ struct config {
     uint64_t vhosts_max;
     uint64_t queues_max;              /* cluster_queue_limit */
     uint64_t exchanges_max;           /* cluster_exchange_limit */
+    uint64_t bindings_max;            /* cluster_binding_limit */
     unsigned default_queue_type;      /* 0: classic; 1: quorum */
     unsigned handshake_timeout_ms;
     uint64_t disk_free_min_bytes; /* below, publishers are blocked */

@@ -82,6 +82,7 @@ static const struct config_row rows[] = {
     SETS("vhost_max", "infinity", integer, FIELD(vhosts_max), LIMIT),
     SETS("cluster_queue_limit", "infinity", integer, FIELD(queues_max), LIMIT),
     SETS("cluster_exchange_limit", "infinity", integer, FIELD(exchanges_max), LIMIT),
+    SETS("cluster_binding_limit", "infinity", integer, FIELD(bindings_max), LIMIT),
     SETS("default_queue_type", "classic", choice, FIELD(default_queue_type),
          ONE_OF("classic|quorum")),
     SETS("handshake_timeout", "10000", integer, FIELD(handshake_timeout_ms), BETWEEN(1, INT32_MAX)),

@@ -121,6 +121,7 @@ static struct broker_settings broker_settings_from(const struct server *server)
         .vhosts_max = limit_from(config->vhosts_max),
         .queues_max = limit_from(config->queues_max),
         .exchanges_max = limit_from(config->exchanges_max),
+        .bindings_max = limit_from(config->bindings_max),
         .is_loopback_user = is_loopback_user,
         .loopback_context = config,
         .log = log_for_broker,
@@ -293,13 +294,18 @@ static int import_definitions(struct server *server, const char *path)
     return 0;
 }
 
-/* Definitions, from the command line before the configuration's, or else the defaults. */
+/* From the command line before the configuration's; NULL: none. */
+static const char *definitions_path(const struct server *server)
+{
+    return server->options.definitions ? server->options.definitions
+                                       : server->options.config->definitions_path;
+}
+
+/* Definitions, or else the defaults. */
 static int fill_broker(struct server *server)
 {
-    const char *path = server->options.definitions;
+    const char *path = definitions_path(server);
 
-    if (!path)
-        path = server->options.config->definitions_path;
     if (path)
         return import_definitions(server, path);
     return broker_is_blank(server->broker) ? make_defaults(server) : 0;
@@ -379,16 +385,35 @@ static void on_stop(void *context, int number)
     loop_stop(server->loop);
 }
 
-static void on_hangup(void *context, int number)
+static void reopen_log(void)
 {
     int rc = log_reopen();
 
-    (void)context;
-    (void)number;
     if (rc)
         log_error("the log file cannot be opened again: %s", strerror(-rc));
     else
         log_info("the log file was opened again");
+}
+
+/* A file with a mistake changes nothing, and the broker goes on as it was. */
+static void import_definitions_again(struct server *server)
+{
+    const char *path = definitions_path(server);
+
+    if (!path)
+        return;
+    if (definitions_import_file(server->broker, path, server->error_text,
+                                sizeof server->error_text))
+        log_error("definitions were not imported again: %s", server->error_text);
+    else
+        log_info("definitions were imported again from %s", path);
+}
+
+static void on_hangup(void *context, int number)
+{
+    (void)number;
+    reopen_log();
+    import_definitions_again(context);
 }
 
 static int watch_signals(struct server *server)

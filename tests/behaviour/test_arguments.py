@@ -9,8 +9,9 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+import leveret                                                              # noqa: E402
 import run                                                                  # noqa: E402
-from peer import Fixture, elsewhere, field, queue_text                      # noqa: E402
+from peer import Fixture, World, elsewhere, field, queue_text                      # noqa: E402
 from semantics import inequivalent, invalid, not_for_type                   # noqa: E402
 
 FIXTURE = Fixture()
@@ -245,7 +246,40 @@ def test_unknown_arguments_are_accepted_and_told_once():
             return
         log = FIXTURE.broker.log()
         for name in ('x-nobody-knows', 'x-max-lenght', 'colour'):
-            run.check_equal(log.count(name), 1, 'lines of the log about ' + name)
+            run.check_equal(log.count("argument '%s', which is not known" % name), 1,
+                            'lines of the log about ' + name)
+
+
+def test_unknown_arguments_that_differ_are_not_compared_but_told():
+    with world() as w:
+        channel = w.channel()
+        channel.declare(w.q(), {'x-shade': 'dark'})
+        channel.exchange(w.x(), arguments={'x-shade': 'dark'})
+        for arguments in ({'x-shade': 'dark'}, {'x-shade': 'pale'}, {'x-shade': 7}, {},
+                          {'x-shade': 'dark', 'x-tint': 1}):
+            channel.declare(w.q(), arguments)
+            channel.exchange(w.x(), arguments=arguments)
+        if elsewhere():
+            return
+        log = FIXTURE.broker.log()
+        for kind, name in (('queue', w.q()), ('exchange', w.x())):
+            line = ("%s '%s' in vhost '/' stays as it is: it was declared again with 'pale' for the "
+                    "argument 'x-shade' but has 'dark'" % (kind, name))
+            run.check_equal(log.count(line), 1, line)
+            run.check_equal(log.count("%s '%s' in vhost '/' stays as it is" % (kind, name)), 1,
+                            'lines about ' + name)
+
+
+def test_names_of_unknown_arguments_fill_no_log():
+    if elsewhere():
+        run.skip('reads the log of leveretd')
+    with leveret.Broker() as broker, World(broker.port) as w:
+        channel = w.channel()
+        for number in range(100):
+            channel.exchange(w.x(str(number)), arguments={'x-odd-%d' % number: 1})
+        log = broker.log()
+        run.check_equal(log.count('which is not known here'), 64, 'names listed')
+        run.check_equal(log.count('no more will be'), 1, 'end of the list')
 
 
 def test_streams_are_refused_by_name():

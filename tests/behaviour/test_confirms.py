@@ -10,8 +10,9 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+import rawamqp                                                              # noqa: E402
 import run                                                                  # noqa: E402
-from peer import Fixture, exchange_text, properties, queue_text             # noqa: E402
+from peer import Fixture, elsewhere, exchange_text, properties, queue_text             # noqa: E402
 
 FIXTURE = Fixture()
 setup, teardown, world = FIXTURE.setup, FIXTURE.teardown, FIXTURE.world
@@ -431,6 +432,40 @@ def test_commit_to_a_queue_that_was_deleted():
         channel.call('tx.commit')
         channel.quiet()
         channel.refuses(404, 'NOT_FOUND - no ' + queue_text(w.q()), 'basic.get', queue=w.q())
+
+
+def test_a_command_between_commit_and_commit_ok_closes_the_connection():
+    commit = rawamqp.call_frame(1, 'tx.commit')
+    with world() as w:
+        other = w.channel()
+        other.declare(w.q(), durable=True)
+        for name, frames in (
+                ('basic.get', rawamqp.call_frame(1, 'basic.get', queue=w.q())),
+                ('tx.commit', commit),
+                ('basic.publish', rawamqp.call_frame(1, 'basic.publish', routing_key=w.q())
+                 + rawamqp.content_frames(1, b'b'))):
+            peer = w.peer()
+            channel = peer.channel()
+            channel.call('tx.select')
+            for _ in range(20):
+                channel.publish('', w.q(), b'a', props=PERSISTENT)
+            peer.raw.send(commit + frames)
+            peer.fails(504, "CHANNEL_ERROR - unexpected command while processing 'tx.commit'",
+                       rawamqp.method_id(name))
+            w.peers.remove(peer)
+            other.becomes(w.q(), 20)
+            run.check_equal(other.drain(w.q()), ['a'] * 20, 'committed all the same')
+
+
+def test_a_commit_that_waits_for_nothing_is_not_overtaken():
+    with world() as w:
+        channel, _ = transactional(w)
+        if not elsewhere():     # RabbitMQ waits for queues too, Leveret for the disk alone
+            channel.publish('', w.q(), b'a')
+        channel.peer.raw.send(rawamqp.call_frame(channel.number, 'tx.commit')
+                              + rawamqp.call_frame(channel.number, 'basic.qos'))
+        channel.expect('tx.commit-ok')
+        channel.expect('basic.qos-ok')
 
 
 if __name__ == '__main__':

@@ -10,6 +10,7 @@ tested on leveretd, with files that the tests write.
 
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -479,6 +480,36 @@ def test_policies_of_a_later_file_act_on_queues_that_exist():
         run.check_equal(channel.drain(w.q('times')), list('abcde'), 'times are those of before')
 
 
+def hang_up(own, said, **definitions):
+    """Write another file and have it imported while the broker runs."""
+    own.write(**definitions)
+    seen = len(own.broker.log())
+    os.kill(own.broker.pid, signal.SIGHUP)
+    run.wait_for(lambda: said in own.broker.log()[seen:], 'the log to say %r' % said)
+
+
+def test_a_hangup_imports_the_definitions_again():
+    done = 'definitions were imported again from'
+    with Written(policies=[policy('p', 'drops', max_length=5)]) as own, \
+            World(own.broker.port) as w:
+        channel = w.channel(confirm=True)
+        channel.declare(w.q('drops'))
+        channel.put('', w.q('drops'), *'abcde')
+        hang_up(own, done, policies=[policy('p', 'drops', max_length=2)],
+                parameters=[{'vhost': '/', 'component': 'vhost-limits', 'name': 'limits',
+                             'value': {'max-queues': 1}}])
+        channel.becomes(w.q('drops'), 2)
+        channel.refuses(406, queue_limit(w.q('more'), '/', 1), 'queue.declare', queue=w.q('more'))
+        channel.call('confirm.select')
+        hang_up(own, 'policies[0].definition',
+                policies=[policy('p', 'drops', max_length='many')])
+        channel.put('', w.q('drops'), *'fg')
+        run.check_equal(channel.drain(w.q('drops')), ['f', 'g'], 'the old limit holds')
+        hang_up(own, done, policies=[policy('p', '$^x', max_length=2)])
+        channel.put('', w.q('drops'), *'abc')
+        run.check_equal(channel.drain(w.q('drops')), list('abc'), 'no policy matches')
+
+
 def test_policies_stay_when_a_file_does_not_name_them():
     with Written(policies=[policy('p', 'limited', max_length=2)],
                  parameters=[operator('o', 'operated', max_length=1)]) as own, \
@@ -619,6 +650,26 @@ def test_queues_and_exchanges_of_the_whole_server():
         channel.call('channel.open')
         channel.exchange(w.x('0'))              # it is there already
         del w.names['exchange', w.x(str(made))]
+
+
+def test_bindings_of_the_whole_server():
+    if elsewhere():
+        run.skip('starts leveretd')
+    with leveret.Broker({'cluster_binding_limit': 2}) as broker, World(broker.port) as w:
+        channel = w.channel()
+        channel.declare(w.q())
+        channel.exchange(w.x())
+        channel.bind(w.q(), 'amq.direct', 'a')
+        channel.bind_exchange(w.x(), 'amq.direct', 'b')
+        channel.bind(w.q(), 'amq.direct', 'a')           # it is there already
+        channel.refuses(406, "PRECONDITION_FAILED - cannot bind queue '%s': binding limit of 2 is "
+                        'reached' % w.q(), 'queue.bind', queue=w.q(), exchange='amq.direct',
+                        routing_key='c')
+        channel.refuses(406, "PRECONDITION_FAILED - cannot bind exchange '%s': binding limit of 2 "
+                        'is reached' % w.x(), 'exchange.bind', destination=w.x(),
+                        source='amq.fanout')
+        channel.unbind(w.q(), 'amq.direct', 'a')
+        channel.bind(w.q(), 'amq.direct', 'c')
 
 
 if __name__ == '__main__':

@@ -140,6 +140,7 @@ START_TEST(test_numbers_reach_their_fields)
               "store.write_buffer_size = 1GB\nstore.sync = never\nstore.sync_interval = 5\n"
               "connection_max = 10\nchannel_max_per_node = 20\nvhost_max = 30\n"
               "cluster_queue_limit = infinity\ncluster_exchange_limit = 50\n"
+              "cluster_binding_limit = 60\n"
               "default_queue_type = quorum\n");
     check_clean();
     ck_assert_uint_eq(config->connections_max, 10);
@@ -147,6 +148,7 @@ START_TEST(test_numbers_reach_their_fields)
     ck_assert_uint_eq(config->vhosts_max, 30);
     ck_assert_uint_eq(config->queues_max, INT64_MAX);
     ck_assert_uint_eq(config->exchanges_max, 50);
+    ck_assert_uint_eq(config->bindings_max, 60);
     ck_assert_uint_eq(config->default_queue_type, 1);
     ck_assert_uint_eq(config->heartbeat_s, 0);
     ck_assert_uint_eq(config->frame_max_bytes, 0);

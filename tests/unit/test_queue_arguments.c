@@ -384,7 +384,7 @@ START_TEST(test_an_argument_nobody_knows_is_kept_and_listed_once)
         snprintf(name, sizeof name, "x-%d", i);
         declare_unknown(name, name);
     }
-    ck_assert_uint_eq(lines(), BOUND_UNKNOWN_ARGUMENTS);
+    ck_assert_uint_eq(lines(), BOUND_UNKNOWN_ARGUMENTS + 1); /* the last says so */
 }
 END_TEST
 
