@@ -248,6 +248,8 @@ static struct m_entry *accept_head(struct sim *sim, struct m_queue *queue,
     if (head->message != known)
         FAIL(sim, "m%u from queue '%s', whose first message is m%u", known->id, queue->name,
              head->message->id);
+    if (head->expires_ms && head->gone_ms < sim_wall_ms(sim))
+        FAIL(sim, "m%u is handed out though it has expired", known->id);
     if (head->redelivered != SEEN_UNKNOWN && (head->redelivered == SEEN_BEFORE) != redelivered)
         FAIL(sim, "m%u is %smarked as redelivered", known->id, redelivered ? "" : "not ");
     return head;
@@ -498,6 +500,8 @@ void accept_end(struct sim *sim)
         print_expected(sim);
         FAIL(sim, "the answer has not come");
     }
+    if (sim->arrivals.count)
+        FAIL(sim, "m%u did not arrive", sim->arrivals.list[0].message->id);
     DL_FOREACH(sim->consumers, consumer)
         if (consumer->awaits_ok)
             FAIL(sim, "consume-ok has not come");
@@ -520,6 +524,8 @@ static void check_handed_out(struct sim *sim, bool cold_too)
     DL_FOREACH(sim->consumers, consumer) {
         struct m_entry *head = model_head(consumer->queue);
 
+        if (!cold_too && consumer->queue->waits == sim->polls + 1)
+            continue;
         if (head && (cold_too || !head->cold) && model_able(consumer))
             FAIL(sim, "m%u is ready in queue '%s', but consumer '%s' of c%u.%u did not get it",
                  head->message->id, consumer->queue->name, consumer->tag,
@@ -530,6 +536,7 @@ static void check_handed_out(struct sim *sim, bool cold_too)
 void accept_turn_end(struct sim *sim)
 {
     accept_end(sim);
+    model_check_kept(sim);
     check_handed_out(sim, false);
     for (unsigned i = 0; i < MODEL_CONNECTIONS; i++) {
         struct m_connection *connection = &sim->connections[i];

@@ -1,0 +1,64 @@
+/*
+ * model_discard.c - messages that leave their queues though nobody asked for them
+ *
+ * The broker chooses the moment. That a message may go, and that none has stayed at the end of a
+ * turn that should have gone, is checked here.
+ */
+#include <inttypes.h>
+#include <utlist.h>
+
+#include "model.h"
+
+static void check_reason(struct sim *sim, const struct m_entry *entry,
+                         const struct m_discard *discard)
+{
+    switch (discard->reason) {
+    case DEAD_LETTER_EXPIRED:
+        if (!entry->expires_ms || entry->expires_ms > sim_wall_ms(sim))
+            history_fail(&sim->history, "m%u of queue '%s' expires before its time",
+                         entry->message->id, discard->queue);
+        return;
+    case DEAD_LETTER_MAXLEN:
+    case DEAD_LETTER_REJECTED:
+    case DEAD_LETTER_DELIVERY_LIMIT:
+        break;
+    }
+    history_fail(&sim->history, "m%u of queue '%s' is given up for no reason", entry->message->id,
+                 discard->queue);
+}
+
+void model_discard(struct sim *sim, const struct m_discard *discard)
+{
+    struct m_queue *queue = model_queue(sim, discard->queue);
+    struct m_entry *entry = queue ? model_entry(queue, discard->sequence) : NULL;
+
+    sim->events++;
+    if (!entry || entry->out)
+        history_fail(&sim->history, "queue '%s' gives up %" PRIu64 ", which it does not have",
+                     discard->queue, discard->sequence);
+    history_add(&sim->history, "  m%u leaves queue '%s': %s", entry->message->id, discard->queue,
+                dead_letter_reason_name(discard->reason));
+    check_reason(sim, entry, discard);
+    if (!discard->was_read)
+        queue->waits = sim->polls + 1;
+    model_remove_entry(sim, queue, entry);
+}
+
+static void check_queue(struct sim *sim, const struct m_queue *queue)
+{
+    for (size_t i = 0; i < queue->n_entries; i++) {
+        const struct m_entry *entry = &queue->entries[i];
+
+        if (!entry->out && entry->expires_ms && entry->gone_ms <= sim_wall_ms(sim))
+            history_fail(&sim->history, "m%u of queue '%s' should have expired",
+                         entry->message->id, queue->name);
+    }
+}
+
+void model_check_kept(struct sim *sim)
+{
+    struct m_queue *queue;
+
+    DL_FOREACH(sim->queues, queue)
+        check_queue(sim, queue);
+}

@@ -1,0 +1,32 @@
+/*
+ * model_settings.h - what queues are told to do beyond the protocol
+ *
+ * Arguments of queue.declare in one struct, with the values that are not given as -1. The broker
+ * compiles them its own way; here they are chosen, written into a table and looked at.
+ */
+#ifndef SIM_MODEL_SETTINGS_H
+#define SIM_MODEL_SETTINGS_H
+
+#include "amqp/table.h"
+
+struct sim;
+
+enum { MODEL_NAME_BYTES = 48 };
+
+/* What a history is about: each is in some histories and missing in others. */
+enum feature {
+    FEATURE_TTL = 1,
+};
+
+struct m_settings {
+    int64_t ttl_ms;
+};
+
+extern const struct m_settings settings_none;
+
+/** settings_choose() - what the next new queue is declared with */
+void settings_choose(struct sim *sim, struct m_settings *ret_settings);
+/** settings_write() - as arguments of queue.declare */
+void settings_write(const struct m_settings *settings, struct amqp_table_writer *arguments);
+
+#endif
