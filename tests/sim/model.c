@@ -190,6 +190,16 @@ uint32_t queue_ready(const struct m_queue *queue)
     return ready;
 }
 
+uint64_t queue_ready_bytes(const struct m_queue *queue)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < queue->n_entries; i++)
+        if (!queue->entries[i].out)
+            bytes += queue->entries[i].message->body_bytes;
+    return bytes;
+}
+
 struct m_entry *model_head(struct m_queue *queue)
 {
     for (size_t i = 0; i < queue->n_entries; i++)

@@ -133,6 +133,11 @@ struct m_publish { /* a content on its way */
     size_t sent_bytes;
 };
 
+struct m_confirm {
+    uint64_t commit; /* that it waits for; 0: none */
+    bool refused;    /* basic.nack, because a queue was full */
+};
+
 struct m_channel {
     struct m_connection *connection;
     uint16_t number;
@@ -148,7 +153,7 @@ struct m_channel {
     size_t n_tx_publishes, tx_publishes_capacity;
     struct m_tx_settlement *tx_settlements;
     size_t n_tx_settlements, tx_settlements_capacity;
-    uint64_t *confirms;    /* commit of publish i + 1; 0: none */
+    struct m_confirm *confirms; /* of publish i + 1 */
     size_t n_confirms, confirms_capacity, n_confirmed;
     uint64_t commits[4];   /* tx.commit that wait for commit-ok: commit of the store; 0: none */
     unsigned n_commits;
@@ -295,6 +300,7 @@ void model_add_binding(struct sim *sim, const struct m_binding *like);
 void model_remove_binding(struct sim *sim, struct m_binding *binding);
 
 uint32_t queue_ready(const struct m_queue *queue);
+uint64_t queue_ready_bytes(const struct m_queue *queue);
 uint32_t model_consumer_count(struct sim *sim, const struct m_queue *queue);
 struct m_entry *model_head(struct m_queue *queue); /* first ready one, or NULL */
 struct m_entry *model_entry(struct m_queue *queue, uint64_t sequence);
@@ -331,6 +337,8 @@ void model_rollback(struct m_channel *channel);
 void model_close_channel(struct sim *sim, struct m_channel *channel);
 /** model_close_connection() - its channels and exclusive queues go */
 void model_close_connection(struct sim *sim, struct m_connection *connection);
+/** model_deliverable() - a consumer that should have the queue's first message by now, or NULL */
+struct m_consumer *model_deliverable(struct sim *sim, struct m_queue *queue);
 void model_raise(struct sim *sim, struct m_channel *channel, int code, uint32_t method_id,
                  const char *format, ...) PRINTF_LIKE(5, 6);
 
@@ -342,7 +350,10 @@ void model_commit(struct sim *sim, struct m_channel *channel);
 bool model_expect_arrival(struct sim *sim, struct m_message *message, uint32_t queue);
 void model_arrive(struct sim *sim, const struct m_arrived *arrived);
 
-/* ---- model_discard.c: out of the queues ---- */
+/* ---- model_discard.c: out of the queues, or not even in ---- */
+
+/** queue_is_over() - whether a limit is passed, with @count and @bytes more */
+bool queue_is_over(const struct m_queue *queue, uint32_t count, uint64_t bytes);
 
 /** sim_wall_ms() - the wall clock that the broker is given */
 static inline uint64_t sim_wall_ms(const struct sim *sim)

@@ -197,6 +197,18 @@ void model_close_connection(struct sim *sim, struct m_connection *connection)
             model_delete_queue(sim, queue);
 }
 
+struct m_consumer *model_deliverable(struct sim *sim, struct m_queue *queue)
+{
+    struct m_consumer *consumer;
+
+    if (!model_head(queue))
+        return NULL;
+    DL_FOREACH(sim->consumers, consumer)
+        if (consumer->queue == queue && model_able(consumer))
+            break;
+    return consumer;
+}
+
 static const char *reply_name(int code)
 {
     switch (code) {

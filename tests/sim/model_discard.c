@@ -9,7 +9,17 @@
 
 #include "model.h"
 
-static void check_reason(struct sim *sim, const struct m_entry *entry,
+bool queue_is_over(const struct m_queue *queue, uint32_t count, uint64_t bytes)
+{
+    const struct m_settings *settings = &queue->given;
+
+    return (settings->max_length >= 0 &&
+            queue_ready(queue) + count > (uint64_t)settings->max_length) ||
+           (settings->max_length_bytes >= 0 &&
+            queue_ready_bytes(queue) + bytes > (uint64_t)settings->max_length_bytes);
+}
+
+static void check_reason(struct sim *sim, struct m_queue *queue, const struct m_entry *entry,
                          const struct m_discard *discard)
 {
     switch (discard->reason) {
@@ -19,6 +29,12 @@ static void check_reason(struct sim *sim, const struct m_entry *entry,
                          entry->message->id, discard->queue);
         return;
     case DEAD_LETTER_MAXLEN:
+        if (settings_refuse(&queue->given) || !queue_is_over(queue, 0, 0))
+            break;
+        if (entry != model_head(queue))
+            history_fail(&sim->history, "m%u of queue '%s' is dropped, but is not the first",
+                         entry->message->id, discard->queue);
+        return;
     case DEAD_LETTER_REJECTED:
     case DEAD_LETTER_DELIVERY_LIMIT:
         break;
@@ -38,7 +54,7 @@ void model_discard(struct sim *sim, const struct m_discard *discard)
                      discard->queue, discard->sequence);
     history_add(&sim->history, "  m%u leaves queue '%s': %s", entry->message->id, discard->queue,
                 dead_letter_reason_name(discard->reason));
-    check_reason(sim, entry, discard);
+    check_reason(sim, queue, entry, discard);
     if (!discard->was_read)
         queue->waits = sim->polls + 1;
     model_remove_entry(sim, queue, entry);
@@ -46,6 +62,8 @@ void model_discard(struct sim *sim, const struct m_discard *discard)
 
 static void check_queue(struct sim *sim, const struct m_queue *queue)
 {
+    if (!settings_refuse(&queue->given) && queue_is_over(queue, 0, 0))
+        history_fail(&sim->history, "queue '%s' is over its limit", queue->name);
     for (size_t i = 0; i < queue->n_entries; i++) {
         const struct m_entry *entry = &queue->entries[i];
 

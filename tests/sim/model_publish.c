@@ -106,6 +106,20 @@ static struct m_message *take_arrival(struct sim *sim, const struct m_arrived *a
     return message;
 }
 
+/* A queue that does not drop its head refuses exactly what would take it over its limit. */
+static void check_refusal(struct sim *sim, struct m_queue *queue, const struct m_message *message,
+                          bool refused)
+{
+    bool full = settings_refuse(&queue->given) && queue_is_over(queue, 1, message->body_bytes);
+
+    if (refused != full)
+        history_fail(&sim->history, "queue '%s' %s", queue->name,
+                     full ? "is full" : "has room for the message");
+    if (refused && model_deliverable(sim, queue) && !model_head(queue)->cold)
+        history_fail(&sim->history, "queue '%s' could have made room for m%u", queue->name,
+                     message->id);
+}
+
 void model_arrive(struct sim *sim, const struct m_arrived *arrived)
 {
     struct m_queue *queue = model_queue(sim, arrived->queue);
@@ -114,7 +128,11 @@ void model_arrive(struct sim *sim, const struct m_arrived *arrived)
     history_add(&sim->history, "  m%u %s queue '%s'", arrived->message,
                 arrived->refused ? "is refused by" : "enters", arrived->queue);
     message = take_arrival(sim, arrived, queue);
-    push(sim, queue, message, arrived->sequence);
+    check_refusal(sim, queue, message, arrived->refused);
+    if (arrived->refused)
+        sim->arrivals.refused = true;
+    else
+        push(sim, queue, message, arrived->sequence);
     (void)all_arrived(sim);
 }
 
@@ -127,7 +145,8 @@ static void publish_done(struct sim *sim, struct m_channel *channel)
     channel->confirms = sim_grow(channel->confirms, channel->n_confirms,
                                  &channel->confirms_capacity, sizeof *channel->confirms);
     channel->confirms[channel->n_confirms++] =
-        sim->arrivals.stored ? store_open_commit(sim->store) : 0;
+        (struct m_confirm){ .commit = sim->arrivals.stored ? store_open_commit(sim->store) : 0,
+                            .refused = sim->arrivals.refused };
 }
 
 static void note_publish(struct m_channel *channel, const struct m_tx_publish *routed)
@@ -169,6 +188,13 @@ void model_publish(struct sim *sim, struct m_channel *channel, const struct m_pu
     (void)all_arrived(sim);
 }
 
+/* What could be done has been done. */
+static bool resolve_partial_commit(struct sim *sim, struct call *call)
+{
+    model_raise(sim, call->channel, 406, AMQP_ID_tx_commit, "partial tx completion");
+    return false;
+}
+
 /* Settlements in order follow the publishes (7.4); all of it is one commit of the store. */
 static void commit_done(struct sim *sim, struct m_channel *channel)
 {
@@ -183,6 +209,11 @@ static void commit_done(struct sim *sim, struct m_channel *channel)
         model_settle_now(sim, channel, &settlement->delivery, settlement->how);
     }
     channel->n_tx_settlements = 0;
+    if (sim->arrivals.refused) {
+        sim->call.resolve = resolve_partial_commit;
+        sim->call.channel = channel;
+        return;
+    }
     assert(channel->n_commits < N_ELEMENTS(channel->commits));
     channel->commits[channel->n_commits++] = stored ? store_open_commit(sim->store) : 0;
 }

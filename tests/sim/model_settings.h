@@ -16,11 +16,21 @@ enum { MODEL_NAME_BYTES = 48 };
 /* What a history is about: each is in some histories and missing in others. */
 enum feature {
     FEATURE_TTL = 1,
+    FEATURE_LENGTH = 2,
 };
+
+enum m_overflow { OVERFLOW_NONE, OVERFLOW_DROP_HEAD, OVERFLOW_REJECT, OVERFLOW_REJECT_DLX };
 
 struct m_settings {
     int64_t ttl_ms;
+    int64_t max_length, max_length_bytes; /* of ready messages */
+    enum m_overflow overflow;
 };
+
+static inline bool settings_refuse(const struct m_settings *settings)
+{
+    return settings->overflow == OVERFLOW_REJECT || settings->overflow == OVERFLOW_REJECT_DLX;
+}
 
 extern const struct m_settings settings_none;
 
