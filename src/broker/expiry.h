@@ -2,11 +2,12 @@
  * expiry.h - which message of a queue expires next
  *
  * Messages expire when their time comes, wherever they stand. Most queues need nothing for that:
- * when messages come with times that never decrease (one TTL for all), the head is always the next
+ * when messages come with times that never decrease (one TTL for all), the first is always the next
  * to expire. Only a message that comes with an earlier time than one before it, or returns by
  * requeue, goes into the *order*, a binary heap of (time, place). Invariant: every message with a
- * time that is not in the order expires no earlier than all messages before it that are not in it
- * either; so the next to expire is the head or the top of the order.
+ * time that is not in the order expires no earlier than all messages before it that never came
+ * back; so the next to expire is the first of those (ready_oldest()) or the top of the order. The
+ * head need not be: a message that comes back stands before others, whenever it expires.
  *
  * A message that leaves the queue otherwise leaves its record behind. Stale records are dropped
  * when they come to the top, and all at once when they are the majority.

@@ -56,11 +56,30 @@ enum queue_take queue_take(struct queue *queue, struct queue_entry *ret_entry)
     return QUEUE_TAKE_ENTRY;
 }
 
+/* Expired, but not yet taken out: its time has passed since the last look. */
+static bool is_expired(const struct queue *queue, const struct queue_entry *entry)
+{
+    return entry->expires_ms && entry->expires_ms < queue_vhost(queue)->broker->wall_ms;
+}
+
+/* The first ready entry, if it is in memory; those that have expired are given up on the way. */
+static struct queue_entry *living_head(struct queue *queue)
+{
+    struct queue_entry *head;
+    struct queue_entry entry;
+
+    while ((head = queue_head(queue)) && UNLIKELY(is_expired(queue, head))) {
+        queue_pop(queue, &entry);
+        queue_discard(queue, &entry, DEAD_LETTER_EXPIRED);
+    }
+    return head;
+}
+
 void queue_answer_gets(struct queue *queue)
 {
     struct queue_entry entry;
 
-    while (queue->gets && (queue_head(queue) || queue_ready_count(queue) == 0)) {
+    while (queue->gets && (living_head(queue) || queue_ready_count(queue) == 0)) {
         struct pending_get *get = queue->gets;
 
         LL_DELETE(queue->gets, get);
@@ -75,17 +94,10 @@ void queue_answer_gets(struct queue *queue)
     }
 }
 
-/* Expired, but not yet taken out: its time has passed since the last look. */
-static bool is_expired(const struct queue *queue, const struct queue_entry *entry)
-{
-    return entry->expires_ms && entry->expires_ms < queue_vhost(queue)->broker->wall_ms;
-}
-
 void queue_hand_out(struct queue *queue)
 {
     struct consumer *consumer;
     struct queue_entry entry;
-    struct queue_entry *head;
 
     if (queue->gets)
         queue_answer_gets(queue);
@@ -94,14 +106,8 @@ void queue_hand_out(struct queue *queue)
             consumer_block(consumer);
             continue;
         }
-        head = queue_head(queue);
-        if (!head)
+        if (!living_head(queue))
             return;
-        if (UNLIKELY(is_expired(queue, head))) {
-            queue_pop(queue, &entry);
-            queue_discard(queue, &entry, DEAD_LETTER_EXPIRED);
-            continue;
-        }
         take_head(queue, &entry);
         if (channel_deliver(consumer, &entry)) {
             /* No memory to remember the delivery: the message stays, the consumer rests. */

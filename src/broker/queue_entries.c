@@ -191,7 +191,7 @@ int queue_entries_push(struct queue_entries *entries, const struct queue_entry *
     return 0;
 }
 
-static struct queue_entry *ring_first(struct queue_entries *entries)
+struct queue_entry *queue_entries_ring_first(const struct queue_entries *entries)
 {
     struct entry_chunk *chunk;
 
@@ -305,13 +305,13 @@ static bool heap_is_next(struct queue_entries *entries)
 
     if (LIKELY(entries->heap_count == 0))
         return false;
-    first = ring_first(entries);
+    first = queue_entries_ring_first(entries);
     return !first || entries->heap[0].sequence < first->sequence;
 }
 
 struct queue_entry *queue_entries_first(struct queue_entries *entries)
 {
-    return heap_is_next(entries) ? &entries->heap[0] : ring_first(entries);
+    return heap_is_next(entries) ? &entries->heap[0] : queue_entries_ring_first(entries);
 }
 
 bool queue_entries_pop(struct queue_entries *entries, struct queue_entry *ret_entry)
@@ -323,7 +323,7 @@ bool queue_entries_pop(struct queue_entries *entries, struct queue_entry *ret_en
         heap_remove(entries, 0);
         return true;
     }
-    first = ring_first(entries);
+    first = queue_entries_ring_first(entries);
     if (!first)
         return false;
     *ret_entry = *first;

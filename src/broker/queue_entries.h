@@ -47,6 +47,9 @@ int queue_entries_put_back(struct queue_entries *entries, const struct queue_ent
 /** queue_entries_first() - the next entry, borrowed until the next change; NULL when empty */
 struct queue_entry *queue_entries_first(struct queue_entries *entries);
 
+/** queue_entries_ring_first() - the same, passing over those that came back */
+struct queue_entry *queue_entries_ring_first(const struct queue_entries *entries);
+
 /** queue_entries_pop() - remove the first entry; false when empty */
 bool queue_entries_pop(struct queue_entries *entries, struct queue_entry *ret_entry);
 

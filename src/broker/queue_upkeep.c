@@ -28,17 +28,31 @@ static void drop_heads(struct queue *queue)
         queue_discard(queue, &entry, DEAD_LETTER_MAXLEN);
 }
 
+static bool is_due(const struct queue_entry *entry, uint64_t wall_ms)
+{
+    return entry && entry->expires_ms && entry->expires_ms <= wall_ms;
+}
+
+/* One that has expired: the head, the oldest that never came back, or one of the order (expiry.h). */
+static bool take_expired(struct queue *queue, uint64_t wall_ms, struct queue_entry *ret_entry)
+{
+    struct queue_entry *oldest = ready_oldest(&queue->ready);
+
+    if (is_due(ready_first(&queue->ready), wall_ms))
+        return queue_pop(queue, ret_entry);
+    if (!is_due(oldest, wall_ms))
+        return expiry_take_due(&queue->expiry, &queue->ready, wall_ms, ret_entry);
+    ready_remove(&queue->ready, oldest, ret_entry);
+    expiry_leave(&queue->expiry, ret_entry);
+    return true;
+}
+
 static void drop_expired(struct queue *queue)
 {
     uint64_t wall_ms = queue_vhost(queue)->broker->wall_ms;
-    struct queue_entry *head;
     struct queue_entry entry;
 
-    while (!queue_discards_are_many(queue) && (head = ready_first(&queue->ready)) &&
-           head->expires_ms && head->expires_ms <= wall_ms && queue_pop(queue, &entry))
-        queue_discard(queue, &entry, DEAD_LETTER_EXPIRED);
-    while (!queue_discards_are_many(queue) &&
-           expiry_take_due(&queue->expiry, &queue->ready, wall_ms, &entry))
+    while (!queue_discards_are_many(queue) && take_expired(queue, wall_ms, &entry))
         queue_discard(queue, &entry, DEAD_LETTER_EXPIRED);
 }
 
@@ -68,11 +82,11 @@ static uint64_t queue_due_ms(const struct queue *queue)
 static uint64_t message_due_ms(struct queue *queue)
 {
     const struct broker *broker = queue_vhost(queue)->broker;
-    const struct queue_entry *head = ready_first(&queue->ready);
+    const struct queue_entry *oldest = ready_oldest(&queue->ready);
     uint64_t expires_ms = expiry_next_ms(&queue->expiry);
 
-    if (head && head->expires_ms && head->expires_ms < expires_ms)
-        expires_ms = head->expires_ms;
+    if (oldest && oldest->expires_ms && oldest->expires_ms < expires_ms)
+        expires_ms = oldest->expires_ms;
     if (expires_ms == UINT64_MAX)
         return UINT64_MAX;
     return broker->now_ms + (expires_ms > broker->wall_ms ? expires_ms - broker->wall_ms : 0);

@@ -32,6 +32,13 @@ int ready_put_back(struct ready *ready, const struct queue_entry *entry);
 
 /** ready_first() - the next entry: the oldest of the highest level; NULL when empty */
 struct queue_entry *ready_first(struct ready *ready);
+
+/** ready_oldest() - the oldest of level 0 that never came back; NULL when there is none */
+static inline struct queue_entry *ready_oldest(const struct ready *ready)
+{
+    return queue_entries_ring_first(&ready->base);
+}
+
 /** ready_pop() - remove the first entry; false when empty */
 bool ready_pop(struct ready *ready, struct queue_entry *ret_entry);
 

@@ -97,22 +97,28 @@ static void accept_expected(struct sim *sim, struct m_connection *connection,
 
 /* ---- single answers ---- */
 
-static void accept_confirm(struct sim *sim, struct m_channel *channel,
-                           const struct amqp_basic_ack *ack)
+static void accept_confirm(struct sim *sim, struct m_channel *channel, uint64_t tag, bool multiple,
+                           bool refused)
 {
     if (channel->mode != MODE_CONFIRM)
         FAIL(sim, "a confirm on a channel that is not in confirm mode");
-    if (ack->delivery_tag <= channel->n_confirmed || ack->delivery_tag > channel->n_confirms)
-        FAIL(sim, "a confirm of %" PRIu64 ", but %zu..%zu are open", ack->delivery_tag,
-             channel->n_confirmed + 1, channel->n_confirms);
-    if (!ack->multiple && ack->delivery_tag != channel->n_confirmed + 1)
+    if (tag <= channel->n_confirmed || tag > channel->n_confirms)
+        FAIL(sim, "a confirm of %" PRIu64 ", but %zu..%zu are open", tag, channel->n_confirmed + 1,
+             channel->n_confirms);
+    if (!multiple && tag != channel->n_confirmed + 1)
         FAIL(sim, "a confirm out of order");
     if (channel->n_returns)
         FAIL(sim, "a confirm before its basic.return");
-    for (; channel->n_confirmed < ack->delivery_tag; channel->n_confirmed++)
-        if (channel->confirms[channel->n_confirmed] > sim->durable)
+    for (; channel->n_confirmed < tag; channel->n_confirmed++) {
+        const struct m_confirm *confirm = &channel->confirms[channel->n_confirmed];
+
+        if (confirm->commit > sim->durable)
             FAIL(sim, "publish %zu is confirmed but its commit %" PRIu64 " is not durable",
-                 channel->n_confirmed + 1, channel->confirms[channel->n_confirmed]);
+                 channel->n_confirmed + 1, confirm->commit);
+        if (confirm->refused != refused)
+            FAIL(sim, "publish %zu was %s", channel->n_confirmed + 1,
+                 refused ? "taken by all queues" : "refused by a queue");
+    }
 }
 
 static void check_confirmed(struct sim *sim, const struct m_channel *channel)
@@ -120,7 +126,7 @@ static void check_confirmed(struct sim *sim, const struct m_channel *channel)
     if (channel->mode == MODE_PLAIN)
         return;
     if (channel->n_confirmed < channel->n_confirms &&
-        channel->confirms[channel->n_confirmed] <= sim->durable)
+        channel->confirms[channel->n_confirmed].commit <= sim->durable)
         FAIL(sim, "publish %zu of channel c%u.%u is durable but not confirmed",
              channel->n_confirmed + 1, channel->connection->number, channel->number);
     if (channel->n_commits && channel->commits[0] <= sim->durable)
@@ -248,6 +254,8 @@ static struct m_entry *accept_head(struct sim *sim, struct m_queue *queue,
     if (head->message != known)
         FAIL(sim, "m%u from queue '%s', whose first message is m%u", known->id, queue->name,
              head->message->id);
+    if (head->expires_ms && head->gone_ms < sim_wall_ms(sim))
+        FAIL(sim, "m%u is handed out though it has expired", known->id);
     if (head->redelivered != SEEN_UNKNOWN && (head->redelivered == SEEN_BEFORE) != redelivered)
         FAIL(sim, "m%u is %smarked as redelivered", known->id, redelivered ? "" : "not ");
     return head;
@@ -370,7 +378,12 @@ static void accept_on_channel(struct sim *sim, struct m_channel *channel,
 {
     switch (method->id) {
     case AMQP_ID_basic_ack:
-        accept_confirm(sim, channel, &method->basic_ack);
+        accept_confirm(sim, channel, method->basic_ack.delivery_tag, method->basic_ack.multiple,
+                       false);
+        return;
+    case AMQP_ID_basic_nack:
+        accept_confirm(sim, channel, method->basic_nack.delivery_tag, method->basic_nack.multiple,
+                       true);
         return;
     case AMQP_ID_tx_commit_ok:
         accept_commit_ok(sim, channel);
@@ -506,6 +519,8 @@ void accept_end(struct sim *sim)
         print_expected(sim);
         FAIL(sim, "the answer has not come");
     }
+    if (sim->arrivals.count)
+        FAIL(sim, "m%u did not arrive", sim->arrivals.list[0].message->id);
     DL_FOREACH(sim->consumers, consumer)
         if (consumer->awaits_ok)
             FAIL(sim, "consume-ok has not come");
@@ -523,12 +538,13 @@ void accept_end(struct sim *sim)
 
 static void check_handed_out(struct sim *sim, bool cold_too)
 {
-    struct m_consumer *consumer;
+    struct m_queue *queue;
 
-    DL_FOREACH(sim->consumers, consumer) {
-        struct m_entry *head = model_head(consumer->queue);
+    DL_FOREACH(sim->queues, queue) {
+        struct m_entry *head = model_head(queue);
+        struct m_consumer *consumer = head ? model_deliverable(sim, queue) : NULL;
 
-        if (head && (cold_too || !head->cold) && model_able(consumer))
+        if (consumer && (cold_too || !(head->cold || queue->waits == sim->polls + 1)))
             FAIL(sim, "m%u is ready in queue '%s', but consumer '%s' of c%u.%u did not get it",
                  head->message->id, consumer->queue->name, consumer->tag,
                  consumer->channel->connection->number, consumer->channel->number);
@@ -538,6 +554,7 @@ static void check_handed_out(struct sim *sim, bool cold_too)
 void accept_turn_end(struct sim *sim)
 {
     accept_end(sim);
+    model_check_kept(sim);
     check_handed_out(sim, false);
     for (unsigned i = 0; i < MODEL_CONNECTIONS; i++) {
         struct m_connection *connection = &sim->connections[i];

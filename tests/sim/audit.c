@@ -22,16 +22,12 @@ static void audit_queue(struct sim *sim, const struct m_queue *queue)
 {
     const struct vhost *vhost = broker_find_vhost(sim->broker, AMQP_STR("/"));
     const struct queue *real = vhost_get_queue(vhost, amqp_str_from(queue->name));
-    uint64_t ready_bytes = 0;
 
     if (!real)
         history_fail(&sim->history, "the broker has no queue '%s'", queue->name);
-    for (size_t i = 0; i < queue->n_entries; i++)
-        if (!queue->entries[i].out)
-            ready_bytes += queue->entries[i].message->body_bytes;
     CHECK_EQUAL(sim, queue->name, queue_ready_count(real), queue_ready(queue));
     CHECK_EQUAL(sim, "unacked_count", real->unacked_count, queue->n_entries - queue_ready(queue));
-    CHECK_EQUAL(sim, "ready_bytes", real->ready.bytes, ready_bytes);
+    CHECK_EQUAL(sim, "ready_bytes", real->ready.bytes, queue_ready_bytes(queue));
     CHECK_EQUAL(sim, "consumer_count", real->consumer_count, model_consumer_count(sim, queue));
     CHECK_EQUAL(sim, "fetching", real->fetching, 0);
 }

@@ -4,6 +4,7 @@
 #include "client.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -193,11 +194,20 @@ static size_t random_body_bytes(struct random *random)
     }
 }
 
+/* Mostly short: the end is to come within the history. */
+static int64_t random_expiration_ms(struct random *random)
+{
+    static const int64_t times[] = { 0, 1, 5, 20, 20, 60, 200, 2000 };
+
+    return times[random_below(random, N_ELEMENTS(times))];
+}
+
 struct m_message *client_new_message(struct sim *sim, const char *exchange,
                                      const char *routing_key)
 {
     struct m_message *message = calloc(1, sizeof *message);
     struct amqp_properties properties = { .delivery_mode = 1 };
+    char expiration[24];
 
     assert(message);
     sim->messages = sim_grow(sim->messages, sim->n_messages, &sim->messages_capacity,
@@ -215,6 +225,13 @@ struct m_message *client_new_message(struct sim *sim, const char *exchange,
     if (random_percent(&sim->random, 20)) {
         properties.flags |= AMQP_PROPERTY_CORRELATION_ID;
         properties.correlation_id = AMQP_STR("correlation");
+    }
+    message->expiration_ms = -1;
+    if ((sim->features & FEATURE_TTL) && random_percent(&sim->random, 25)) {
+        message->expiration_ms = random_expiration_ms(&sim->random);
+        snprintf(expiration, sizeof expiration, "%" PRId64, message->expiration_ms);
+        properties.flags |= AMQP_PROPERTY_EXPIRATION;
+        properties.expiration = amqp_str_from(expiration);
     }
     message->properties_bytes = amqp_properties_size(&properties);
     assert(message->properties_bytes <= sizeof message->properties);

@@ -109,7 +109,6 @@ static void enqueue(struct m_queue *queue, const struct m_entry *entry)
     queue->entries = sim_grow(queue->entries, queue->n_entries, &queue->capacity,
                               sizeof *queue->entries);
     queue->entries[queue->n_entries++] = *entry;
-    queue->next_sequence = entry->sequence + 1;
 }
 
 static void change_entry(struct m_queue *queue, const struct journal_record *record)

@@ -147,7 +147,6 @@ struct m_queue *model_add_queue(struct sim *sim, const struct m_queue *like)
     struct m_queue *queue = sim_duplicate(like, sizeof *like);
 
     queue->id = ++sim->next_queue_id;
-    queue->next_sequence = 1;
     DL_APPEND(sim->queues, queue);
     journal_queue(sim, JOURNAL_PUT_QUEUE, queue);
     return queue;
@@ -191,6 +190,16 @@ uint32_t queue_ready(const struct m_queue *queue)
     return ready;
 }
 
+uint64_t queue_ready_bytes(const struct m_queue *queue)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < queue->n_entries; i++)
+        if (!queue->entries[i].out)
+            bytes += queue->entries[i].message->body_bytes;
+    return bytes;
+}
+
 struct m_entry *model_head(struct m_queue *queue)
 {
     for (size_t i = 0; i < queue->n_entries; i++)
@@ -207,28 +216,18 @@ struct m_entry *model_entry(struct m_queue *queue, uint64_t sequence)
     return NULL;
 }
 
-bool model_push(struct sim *sim, struct m_queue *queue, struct m_message *message)
+void model_take_entry(struct m_queue *queue, struct m_entry *entry)
 {
-    struct m_entry *entry;
+    size_t behind = (size_t)(queue->entries + queue->n_entries - entry - 1);
 
-    queue->entries = sim_grow(queue->entries, queue->n_entries, &queue->capacity,
-                              sizeof *queue->entries);
-    entry = &queue->entries[queue->n_entries++];
-    *entry = (struct m_entry){ .sequence = queue->next_sequence++,
-                               .message = message,
-                               .stored = message->persistent && queue->durable,
-                               .cold = message->persistent && queue->durable };
-    journal_entry(sim, JOURNAL_ENQUEUE, queue, entry);
-    return entry->stored;
+    memmove(entry, entry + 1, behind * sizeof *entry);
+    queue->n_entries--;
 }
 
 void model_remove_entry(struct sim *sim, struct m_queue *queue, struct m_entry *entry)
 {
-    size_t behind = (size_t)(queue->entries + queue->n_entries - entry - 1);
-
     journal_entry(sim, JOURNAL_SETTLE, queue, entry);
-    memmove(entry, entry + 1, behind * sizeof *entry);
-    queue->n_entries--;
+    model_take_entry(queue, entry);
 }
 
 void model_purge(struct sim *sim, struct m_queue *queue)
@@ -388,6 +387,7 @@ void model_end(struct sim *sim)
     for (size_t i = 0; i < sim->n_messages; i++)
         free(sim->messages[i]);
     free(sim->messages);
+    free(sim->arrivals.list);
 }
 
 /* Whether a recovered message may be marked as redelivered: what was never handed out must not. */

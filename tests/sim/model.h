@@ -19,14 +19,15 @@
 #define SIM_MODEL_H
 
 #include "broker/connection.h"
+#include "broker/dead_letter.h"
 #include "history.h"
 #include "journal.h"
+#include "model_settings.h"
 #include "random.h"
 
 enum {
     MODEL_CONNECTIONS = 4,
     MODEL_CHANNELS = 3, /* of a connection */
-    MODEL_NAME_BYTES = 48,
     MODEL_FRAME_BYTES = 512,
     MODEL_EXPECTED = 8,
     MODEL_CANCELS = 64,
@@ -36,6 +37,7 @@ struct m_message {
     uint32_t id;
     char exchange[MODEL_NAME_BYTES], routing_key[MODEL_NAME_BYTES];
     bool persistent;
+    int64_t expiration_ms; /* -1: none */
     uint8_t properties[32]; /* raw */
     size_t properties_bytes;
     size_t body_bytes;
@@ -50,6 +52,8 @@ struct m_entry {
     bool stored;           /* persistent in a durable queue */
     bool cold;             /* stored and not handed out since: the broker may have to read it */
     bool handed;           /* has been out at least once in its life */
+    uint64_t expires_ms;   /* wall clock: not gone before; 0: never */
+    uint64_t gone_ms;      /* gone at the end of a turn at this time, never handed out after it */
     enum m_seen redelivered;
 };
 
@@ -58,8 +62,10 @@ struct m_queue {
     char name[MODEL_NAME_BYTES];
     bool durable, exclusive, auto_delete;
     bool had_consumer;
+    struct m_settings given;  /* arguments of queue.declare */
+    unsigned long waits;      /* polls + 1 when a message that was being read has gone: the end
+                                 of the read wakes the queue */
     struct m_connection *owner;
-    uint64_t next_sequence;
     struct m_entry *entries; /* ready and out ones, by sequence */
     size_t n_entries, capacity;
     struct m_queue *next, *prev;
@@ -127,6 +133,11 @@ struct m_publish { /* a content on its way */
     size_t sent_bytes;
 };
 
+struct m_confirm {
+    uint64_t commit; /* that it waits for; 0: none */
+    bool refused;    /* basic.nack, because a queue was full */
+};
+
 struct m_channel {
     struct m_connection *connection;
     uint16_t number;
@@ -142,7 +153,7 @@ struct m_channel {
     size_t n_tx_publishes, tx_publishes_capacity;
     struct m_tx_settlement *tx_settlements;
     size_t n_tx_settlements, tx_settlements_capacity;
-    uint64_t *confirms;    /* commit of publish i + 1; 0: none */
+    struct m_confirm *confirms; /* of publish i + 1 */
     size_t n_confirms, confirms_capacity, n_confirmed;
     uint64_t commits[4];   /* tx.commit that wait for commit-ok: commit of the store; 0: none */
     unsigned n_commits;
@@ -184,12 +195,45 @@ struct expected {
     size_t frame_bytes;
 };
 
+/* A message on its way into a queue: the broker says when it is there (watch.h). */
+struct m_arrival {
+    struct m_message *message;
+    uint32_t queue; /* id */
+};
+
+/* All that comes of one publish, one tx.commit or one dead letter. */
+struct m_arrivals {
+    struct m_arrival *list; /* in order of messages; the queues of one in any order */
+    size_t count, capacity;
+    struct m_channel *channel;
+    void (*done)(struct sim *sim, struct m_channel *channel); /* what follows the last one */
+    bool stored, refused;   /* some of them */
+};
+
+/* The broker has put a message into a queue, or refused to. */
+struct m_arrived {
+    const char *queue;
+    uint64_t sequence; /* the broker's choice: larger than those in the queue */
+    uint32_t message;  /* id */
+    bool refused;
+};
+
+/* A message leaves a queue though no client has asked for it. */
+struct m_discard {
+    const void *real;  /* the broker's queue */
+    const char *queue;
+    uint64_t sequence;
+    enum dead_letter_reason reason;
+    bool was_read;     /* the broker has the message in memory */
+};
+
 /* What can only be said once the broker has handed out what it can: counts. */
 struct call {
     bool (*resolve)(struct sim *sim, struct call *call); /* NULL: none is open */
     struct m_channel *channel;
     union amqp_method method;
     char queue[MODEL_NAME_BYTES];
+    struct m_settings settings; /* of a new queue */
 };
 
 struct sim {
@@ -197,6 +241,7 @@ struct sim {
     struct random random;
     unsigned mistakes;      /* percent of the choices of this history that are wrong on purpose */
     unsigned weights[64];   /* of the operations in this history (ops.c) */
+    unsigned features;      /* enum feature: what else it is about */
     /* the real thing (world.c) */
     struct store_disk *disk;
     struct store *store;
@@ -211,6 +256,7 @@ struct sim {
     bool in_turn;
     bool deaf;            /* the broker is being dropped: its last words do not count */
     unsigned long events; /* that have come from store and broker */
+    unsigned long polls;  /* how often the store has reported what has ended */
     /* the model */
     struct journal journal;
     struct m_connection connections[MODEL_CONNECTIONS];
@@ -225,6 +271,7 @@ struct sim {
     struct expected expected[MODEL_EXPECTED];
     unsigned n_expected;
     struct call call;
+    struct m_arrivals arrivals;
 };
 
 /** sim_grow() - make room for one more element of a growing array */
@@ -253,11 +300,12 @@ void model_add_binding(struct sim *sim, const struct m_binding *like);
 void model_remove_binding(struct sim *sim, struct m_binding *binding);
 
 uint32_t queue_ready(const struct m_queue *queue);
+uint64_t queue_ready_bytes(const struct m_queue *queue);
 uint32_t model_consumer_count(struct sim *sim, const struct m_queue *queue);
 struct m_entry *model_head(struct m_queue *queue); /* first ready one, or NULL */
 struct m_entry *model_entry(struct m_queue *queue, uint64_t sequence);
-/** model_push() - append a message; true when it is stored */
-bool model_push(struct sim *sim, struct m_queue *queue, struct m_message *message);
+/** model_take_entry() - it leaves the queue, but not the disk */
+void model_take_entry(struct m_queue *queue, struct m_entry *entry);
 void model_remove_entry(struct sim *sim, struct m_queue *queue, struct m_entry *entry);
 void model_purge(struct sim *sim, struct m_queue *queue);
 
@@ -281,15 +329,42 @@ bool model_settle(struct sim *sim, struct m_channel *channel, uint64_t tag, bool
                   enum m_settle how);
 void model_recover(struct sim *sim, struct m_channel *channel);
 void model_set_global_prefetch(struct m_channel *channel, uint16_t count);
-void model_publish(struct sim *sim, struct m_channel *channel, const struct m_publish *publish);
-void model_commit(struct sim *sim, struct m_channel *channel);
+/** model_settle_now() - whatever the mode of the channel, of which @delivery is none any more */
+void model_settle_now(struct sim *sim, struct m_channel *channel,
+                      const struct m_delivery *delivery, enum m_settle how);
 void model_rollback(struct m_channel *channel);
 /** model_close_channel() - give everything back; the caller sets the state */
 void model_close_channel(struct sim *sim, struct m_channel *channel);
 /** model_close_connection() - its channels and exclusive queues go */
 void model_close_connection(struct sim *sim, struct m_connection *connection);
+/** model_deliverable() - a consumer that should have the queue's first message by now, or NULL */
+struct m_consumer *model_deliverable(struct sim *sim, struct m_queue *queue);
 void model_raise(struct sim *sim, struct m_channel *channel, int code, uint32_t method_id,
                  const char *format, ...) PRINTF_LIKE(5, 6);
+
+/* ---- model_publish.c: into the queues ---- */
+
+void model_publish(struct sim *sim, struct m_channel *channel, const struct m_publish *publish);
+void model_commit(struct sim *sim, struct m_channel *channel);
+/** model_expect_arrival() - the message must come to that queue, unless it is gone: then false */
+bool model_expect_arrival(struct sim *sim, struct m_message *message, uint32_t queue);
+void model_arrive(struct sim *sim, const struct m_arrived *arrived);
+
+/* ---- model_discard.c: out of the queues, or not even in ---- */
+
+/** queue_is_over() - whether a limit is passed, with @count and @bytes more */
+bool queue_is_over(const struct m_queue *queue, uint32_t count, uint64_t bytes);
+
+/** sim_wall_ms() - the wall clock that the broker is given */
+static inline uint64_t sim_wall_ms(const struct sim *sim)
+{
+    return UINT64_C(1700000000000) + sim->clock_ms;
+}
+
+/** model_discard() - the broker gives up a message */
+void model_discard(struct sim *sim, const struct m_discard *discard);
+/** model_check_kept() - at the end of a turn: nothing is left that should have gone */
+void model_check_kept(struct sim *sim);
 
 /* ---- model_route.c ---- */
 

@@ -1,5 +1,5 @@
 /*
- * model_channel.c - deliveries, settling, transactions, publishing and closing in the naive broker
+ * model_channel.c - deliveries, settling, rolling back and closing in the naive broker
  *
  * A delivery is a tag, a queue and a sequence; its entry stays in its queue and is only marked as
  * out. So putting it back needs no search for a place, and order cannot be lost.
@@ -69,8 +69,8 @@ void model_deliver(struct sim *sim, struct m_channel *channel, struct m_consumer
     channel->global_unacked += delivery.counted;
 }
 
-static void settle_now(struct sim *sim, struct m_channel *channel,
-                       const struct m_delivery *delivery, enum m_settle how)
+void model_settle_now(struct sim *sim, struct m_channel *channel,
+                      const struct m_delivery *delivery, enum m_settle how)
 {
     struct m_consumer *consumer = consumer_by_id(sim, delivery->consumer);
     struct m_queue *queue = model_queue_by_id(sim, delivery->queue);
@@ -97,7 +97,7 @@ static void settle_one(struct sim *sim, struct m_channel *channel, size_t at, en
     struct m_delivery delivery = take_delivery(channel, at);
 
     if (channel->mode != MODE_TX) {
-        settle_now(sim, channel, &delivery, how);
+        model_settle_now(sim, channel, &delivery, how);
         return;
     }
     channel->tx_settlements = sim_grow(channel->tx_settlements, channel->n_tx_settlements,
@@ -129,7 +129,7 @@ void model_recover(struct sim *sim, struct m_channel *channel)
     while (channel->n_deliveries) {
         struct m_delivery delivery = take_delivery(channel, 0);
 
-        settle_now(sim, channel, &delivery, SETTLE_REQUEUE_IT);
+        model_settle_now(sim, channel, &delivery, SETTLE_REQUEUE_IT);
     }
 }
 
@@ -142,87 +142,6 @@ void model_set_global_prefetch(struct m_channel *channel, uint16_t count)
         channel->global_unacked += channel->deliveries[i].counted = count != 0;
     for (size_t i = 0; i < channel->n_tx_settlements; i++)
         channel->global_unacked += channel->tx_settlements[i].delivery.counted = count != 0;
-}
-
-/* --- publishing --- */
-
-static void expect_return(struct sim *sim, struct m_channel *channel, struct m_message *message)
-{
-    if (channel->n_returns == N_ELEMENTS(channel->returns))
-        history_fail(&sim->history, "more returns than the model holds");
-    channel->returns[channel->n_returns++] = message;
-}
-
-/* Into the queues of these that still exist; true when one of them is to be stored. */
-static bool push_all(struct sim *sim, struct m_channel *channel, const struct m_tx_publish *publish)
-{
-    bool stored = false, routed = false;
-
-    for (unsigned i = 0; i < publish->n_queues; i++) {
-        struct m_queue *queue = model_queue_by_id(sim, publish->queues[i]);
-
-        if (!queue)
-            continue;
-        routed = true;
-        stored |= model_push(sim, queue, publish->message);
-    }
-    if (!routed && publish->mandatory)
-        expect_return(sim, channel, publish->message);
-    return stored;
-}
-
-void model_publish(struct sim *sim, struct m_channel *channel, const struct m_publish *publish)
-{
-    struct m_message *message = publish->message;
-    struct m_exchange *exchange = model_exchange(sim, message->exchange);
-    struct m_tx_publish routed = { .message = message, .mandatory = publish->mandatory };
-    bool stored;
-
-    if (publish->immediate) {
-        model_raise(sim, channel, 540, AMQP_ID_basic_publish, "immediate=true");
-        return;
-    }
-    if (!exchange) {
-        model_raise(sim, channel, 404, AMQP_ID_basic_publish, "no exchange '%s' in vhost '/'",
-                    message->exchange);
-        return;
-    }
-    if (exchange->internal) {
-        model_raise(sim, channel, 403, AMQP_ID_basic_publish,
-                    "cannot publish to internal exchange '%s' in vhost '/'", message->exchange);
-        return;
-    }
-    routed.n_queues = model_route(sim, exchange, message->routing_key, routed.queues);
-    if (channel->mode == MODE_TX) {
-        channel->tx_publishes = sim_grow(channel->tx_publishes, channel->n_tx_publishes,
-                                         &channel->tx_publishes_capacity,
-                                         sizeof *channel->tx_publishes);
-        channel->tx_publishes[channel->n_tx_publishes++] = routed;
-        return;
-    }
-    stored = push_all(sim, channel, &routed);
-    if (channel->mode != MODE_CONFIRM)
-        return;
-    channel->confirms = sim_grow(channel->confirms, channel->n_confirms,
-                                 &channel->confirms_capacity, sizeof *channel->confirms);
-    channel->confirms[channel->n_confirms++] = stored ? store_open_commit(sim->store) : 0;
-}
-
-/* Publishes in order, then settlements in order (7.4); all of it is one commit of the store. */
-void model_commit(struct sim *sim, struct m_channel *channel)
-{
-    size_t before = sim->journal.n_records;
-
-    for (size_t i = 0; i < channel->n_tx_publishes; i++)
-        (void)push_all(sim, channel, &channel->tx_publishes[i]);
-    for (size_t i = 0; i < channel->n_tx_settlements; i++)
-        settle_now(sim, channel, &channel->tx_settlements[i].delivery,
-                   channel->tx_settlements[i].how);
-    channel->n_tx_publishes = 0;
-    channel->n_tx_settlements = 0;
-    assert(channel->n_commits < N_ELEMENTS(channel->commits));
-    channel->commits[channel->n_commits++] =
-        sim->journal.n_records > before ? store_open_commit(sim->store) : 0;
 }
 
 void model_rollback(struct m_channel *channel)
@@ -276,6 +195,18 @@ void model_close_connection(struct sim *sim, struct m_connection *connection)
     DL_FOREACH_SAFE(sim->queues, queue, next)
         if (queue->owner == connection)
             model_delete_queue(sim, queue);
+}
+
+struct m_consumer *model_deliverable(struct sim *sim, struct m_queue *queue)
+{
+    struct m_consumer *consumer;
+
+    if (!model_head(queue))
+        return NULL;
+    DL_FOREACH(sim->consumers, consumer)
+        if (consumer->queue == queue && model_able(consumer))
+            break;
+    return consumer;
 }
 
 static const char *reply_name(int code)

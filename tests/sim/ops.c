@@ -285,6 +285,14 @@ static bool op_turn(struct sim *sim)
     return true;
 }
 
+static bool op_wait(struct sim *sim)
+{
+    if (!(sim->features & FEATURE_TTL))
+        return false;
+    world_wait(sim, random_below(&sim->random, chance(sim, 20) ? 1500 : 100));
+    return true;
+}
+
 static bool op_poll(struct sim *sim)
 {
     world_poll(sim);
@@ -333,6 +341,7 @@ static const struct {
     bool always; /* without it nothing comes of a history */
 } table[] = {
     { 100, op_turn, true },
+    { 10, op_wait, false },
     { 60, op_poll, true },
     { 5, op_hold, false },
     { 4, op_fail, false },
@@ -379,6 +388,7 @@ void ops_begin(struct sim *sim)
     static const unsigned factors[] = { 0, 1, 4, 4, 4, 4, 12 }; /* quarters */
 
     static_assert(N_ELEMENTS(table) <= N_ELEMENTS(sim->weights), "a weight for each row");
+    sim->features = random_below(&sim->random, 4) ? (unsigned)random_next(&sim->random) : 0;
     sim->mistakes = mistakes[random_below(&sim->random, N_ELEMENTS(mistakes))];
     for (size_t i = 0; i < N_ELEMENTS(table); i++) {
         unsigned factor = factors[random_below(&sim->random, N_ELEMENTS(factors))];

@@ -17,7 +17,8 @@ static void start_call(struct sim *sim, struct m_channel *channel, const void *m
                        size_t method_bytes, const char *queue,
                        bool (*resolve)(struct sim *sim, struct call *call))
 {
-    sim->call = (struct call){ .resolve = resolve, .channel = channel };
+    sim->call.resolve = resolve;
+    sim->call.channel = channel;
     memcpy(&sim->call.method, method, method_bytes);
     sim_copy(sim, sim->call.queue, amqp_str_from(queue));
     client_send(sim, channel->connection, channel->number, method);
@@ -107,6 +108,7 @@ static bool resolve_declare(struct sim *sim, struct call *call)
         struct m_queue like = { .durable = declare->durable && !declare->exclusive,
                                 .exclusive = declare->exclusive,
                                 .auto_delete = declare->auto_delete,
+                                .given = call->settings,
                                 .owner = declare->exclusive ? channel->connection : NULL };
 
         memcpy(like.name, call->queue, sizeof like.name);
@@ -136,6 +138,7 @@ bool op_queue_declare(struct sim *sim)
 {
     struct m_channel *channel = pick_channel(sim);
     struct amqp_queue_declare declare = { .id = AMQP_ID_queue_declare };
+    struct amqp_table_writer arguments = { 0 };
     struct m_queue *queue;
     char name[MODEL_NAME_BYTES];
 
@@ -164,7 +167,13 @@ bool op_queue_declare(struct sim *sim)
         declare.exclusive = queue->exclusive;
         declare.auto_delete = queue->auto_delete;
     }
+    settings_choose(sim, &sim->call.settings);
+    if (queue)
+        sim->call.settings = queue->given;
+    settings_write(&sim->call.settings, &arguments);
+    declare.arguments = amqp_table_written(&arguments);
     start_call(sim, channel, &declare, sizeof declare, name, resolve_declare);
+    amqp_table_writer_release(&arguments);
     return true;
 }
 

@@ -12,6 +12,7 @@
 
 #include "client.h"
 #include "store/backend_memory.h"
+#include "watch.h"
 
 enum { TURN_MS_MAX = 12, QUIET_MS = 25, QUIET_TURNS_MAX = 200 };
 
@@ -124,6 +125,7 @@ void world_begin(struct sim *sim)
     sim->disk = store_disk_new();
     assert(sim->disk);
     sim->clock_ms = 1000;
+    watch_begin(sim);
     open_broker(sim);
 }
 
@@ -145,23 +147,37 @@ static void drop_broker(struct sim *sim)
 void world_end(struct sim *sim)
 {
     drop_broker(sim);
+    watch_begin(NULL);
     store_crash(sim->store, 0);
     store_disk_free(sim->disk);
 }
 
-void world_turn(struct sim *sim)
+/* The next turn begins @ms later. */
+static void turn_after(struct sim *sim, unsigned ms)
 {
     if (sim->in_turn) {
         (void)broker_end(sim->broker);
         accept_turn_end(sim);
     }
-    sim->clock_ms += random_below(&sim->random, TURN_MS_MAX);
-    broker_begin(sim->broker, sim->clock_ms, UINT64_C(1700000000000) + sim->clock_ms);
+    sim->clock_ms += ms;
+    broker_begin(sim->broker, sim->clock_ms, sim_wall_ms(sim));
     sim->in_turn = true;
+}
+
+void world_turn(struct sim *sim)
+{
+    turn_after(sim, random_below(&sim->random, TURN_MS_MAX));
+}
+
+void world_wait(struct sim *sim, unsigned ms)
+{
+    history_add(&sim->history, "%u ms pass", ms);
+    turn_after(sim, ms);
 }
 
 void world_poll(struct sim *sim)
 {
+    sim->polls++;
     store_poll(sim->store);
     accept_end(sim);
 }
@@ -196,8 +212,7 @@ void world_quiet(struct sim *sim)
         if (++turns > QUIET_TURNS_MAX)
             history_fail(&sim->history, "it never gets quiet");
         before = sim->events;
-        sim->clock_ms += QUIET_MS;
-        world_turn(sim);
+        turn_after(sim, QUIET_MS);
         world_poll(sim);
         world_turn(sim);
     } while (sim->events != before || store_in_flight(sim->store));

@@ -14,6 +14,8 @@ void world_end(struct sim *sim);
 
 /** world_turn() - end the turn of the loop, if one is open, and begin the next */
 void world_turn(struct sim *sim);
+/** world_wait() - nothing happens for a while; then the next turn begins */
+void world_wait(struct sim *sim, unsigned ms);
 /** world_poll() - let the store report, inside a turn */
 void world_poll(struct sim *sim);
 /** world_quiet() - heal the disk and turn until nobody waits for anything */

@@ -1,0 +1,42 @@
+/*
+ * model_settings.h - what queues are told to do beyond the protocol
+ *
+ * Arguments of queue.declare in one struct, with the values that are not given as -1. The broker
+ * compiles them its own way; here they are chosen, written into a table and looked at.
+ */
+#ifndef SIM_MODEL_SETTINGS_H
+#define SIM_MODEL_SETTINGS_H
+
+#include "amqp/table.h"
+
+struct sim;
+
+enum { MODEL_NAME_BYTES = 48 };
+
+/* What a history is about: each is in some histories and missing in others. */
+enum feature {
+    FEATURE_TTL = 1,
+    FEATURE_LENGTH = 2,
+};
+
+enum m_overflow { OVERFLOW_NONE, OVERFLOW_DROP_HEAD, OVERFLOW_REJECT, OVERFLOW_REJECT_DLX };
+
+struct m_settings {
+    int64_t ttl_ms;
+    int64_t max_length, max_length_bytes; /* of ready messages */
+    enum m_overflow overflow;
+};
+
+static inline bool settings_refuse(const struct m_settings *settings)
+{
+    return settings->overflow == OVERFLOW_REJECT || settings->overflow == OVERFLOW_REJECT_DLX;
+}
+
+extern const struct m_settings settings_none;
+
+/** settings_choose() - what the next new queue is declared with */
+void settings_choose(struct sim *sim, struct m_settings *ret_settings);
+/** settings_write() - as arguments of queue.declare */
+void settings_write(const struct m_settings *settings, struct amqp_table_writer *arguments);
+
+#endif
