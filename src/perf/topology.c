@@ -4,7 +4,7 @@
  * Everything is named prefix + kind + number, so that runs beside each other do not meet. What
  * was declared is deleted by an exit handler too: a run that fails leaves the broker as it was.
  */
-#include "load.h"
+#include "perf.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 #ifndef BENCH_FLOW_INTERNAL_H
 #define BENCH_FLOW_INTERNAL_H
 
-#include "load.h"
+#include "perf.h"
 
 enum {
     RECEIVE_BYTES = 256 * 1024,       /* room for one read, beside a partial frame */

@@ -5,7 +5,7 @@
  * difference is divided. Queues are declared and bound the way a client would that cares for
  * time: requests go out in packs and every answer is read.
  */
-#include "load.h"
+#include "perf.h"
 
 #include <errno.h>
 #include <stdio.h>

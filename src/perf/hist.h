@@ -4,8 +4,8 @@
  * Values below 128 have a cell each; above, every power of two is cut into 64 cells, so a
  * percentile is read back within 1.6 % of the truth from a table of fixed size, whatever came in.
  */
-#ifndef BENCH_HIST_H
-#define BENCH_HIST_H
+#ifndef PERF_HIST_H
+#define PERF_HIST_H
 
 #include <stdint.h>
 

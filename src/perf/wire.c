@@ -297,7 +297,7 @@ static void put_start_ok(struct client *client, const struct client_address *add
 
     wire_put_shortstr(&properties, "product");
     wire_put8(&properties, 'S');
-    wire_put_longstr(&properties, "load", 4);
+    wire_put_longstr(&properties, "leveret-perf", 12);
     wire_put_shortstr(&properties, "capabilities");
     wire_put8(&properties, 'F');
     wire_put_longstr(&properties, capabilities, sizeof capabilities - 1);

@@ -10,8 +10,8 @@
  * Failure has one form: wire_fail() says why on standard error and leaves with status 1. A load
  * program that limps on after an error reports figures that nobody should see.
  */
-#ifndef BENCH_WIRE_H
-#define BENCH_WIRE_H
+#ifndef PERF_WIRE_H
+#define PERF_WIRE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,15 +1,15 @@
 /*
- * load.h - what a run is made of, and the parts of the load program
+ * perf.h - what a run is made of, and the parts of the load program
  *
- *   load.c      options, the order of a run, the report
+ *   main.c      options, the order of a run, the report
  *   topology.c  the exchange and queues of a run, declared before it and deleted after it
  *   flow.c      the event loop: producers and consumers at full speed or at a given rate
  *   idle.c      connections and queues that do nothing, and what they cost
  *
  * Each part takes the settings read-only; a new workload is a new part and a row of options.
  */
-#ifndef BENCH_LOAD_H
-#define BENCH_LOAD_H
+#ifndef PERF_PERF_H
+#define PERF_PERF_H
 
 #include "hist.h"
 #include "usage.h"

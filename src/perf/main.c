@@ -1,12 +1,12 @@
 /*
- * load.c - a cheap load generator for AMQP 0-9-1 brokers
+ * main.c - leveret-perf, a cheap load generator for AMQP 0-9-1 brokers
  *
- * Usage: load [OPTION...]; see usage() below or README.md beside this file. One run, one line of
+ * Usage: leveret-perf [OPTION...]; see usage() below or README.md beside this file. One run, one line of
  * JSON on standard output, exit status 0. Anything that makes the figures doubtful (an error from
  * the broker, a message lost, doubled or out of order, a standstill) is a line on standard error
  * and exit status 1; wrong options are status 2.
  */
-#include "load.h"
+#include "perf.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 static const char usage_text[] =
-    "Usage: load [OPTION...]\n"
+    "Usage: leveret-perf [OPTION...]\n"
     "where   --host NAME (127.0.0.1)  --port N (5672)  --user U --password P (guest)\n"
-    "        --vhost V (/)  --prefix NAME (of queues; load.PID)\n"
+    "        --vhost V (/)  --prefix NAME (of queues; perf.PID)\n"
     "what    --producers N (1)  --consumers N (1)  --queues N (1)  --fanout N (queues on one\n"
     "        fanout exchange)  --size BYTES (12)  --persistent  --durable (queues)\n"
     "how     --confirm WINDOW (unconfirmed publishes a producer)  --prefetch N\n"
@@ -34,7 +34,7 @@ static void usage(const char *format, ...)
 {
     va_list args;
 
-    fputs("load: ", stderr);
+    fputs("leveret-perf: ", stderr);
     va_start(args, format);
     vfprintf(stderr, format, args);
     va_end(args);
@@ -250,7 +250,7 @@ int main(int argc, char **argv)
     char prefix[32];
     const char *sync_dir;
 
-    (void)snprintf(prefix, sizeof prefix, "load.%d", (int)getpid());
+    (void)snprintf(prefix, sizeof prefix, "perf.%d", (int)getpid());
     settings.prefix = prefix;
     sync_dir = parse(argc, argv, &settings);
     if (sync_dir) {
