@@ -9,11 +9,11 @@
  *
  *   floor --port N [--sync FILE]
  *
- * It speaks as much of the protocol as load.c asks for and trusts its client in the rest; it is
+ * It speaks as much of the protocol as leveret-perf asks for and trusts its client in the rest; it is
  * a yardstick, not a server. Memory stays bounded because publishers are not read while the
  * consumer has more than PENDING_BYTES to take.
  */
-#include "wire.h"
+#include "../src/perf/wire.h"
 
 #include <errno.h>
 #include <fcntl.h>

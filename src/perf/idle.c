@@ -5,7 +5,7 @@
  * difference is divided. Queues are declared and bound the way a client would that cares for
  * time: requests go out in packs and every answer is read.
  */
-#include "load.h"
+#include "perf.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -82,7 +82,7 @@ static void declare_pack(struct client *client, const struct settings *settings,
 
     for (i = from; i < to; i++) {
         topology_queue(settings, i, name);
-        client_put_queue_declare(client, name, settings->durable);
+        client_put_queue_declare(client, name, &settings->queue_kind);
         client_put_queue_bind(client, name, "amq.direct", name);
     }
     client_flush(client);

@@ -5,8 +5,8 @@
  * from the process's CPU clock, which has nanoseconds where /proc/PID/stat has hundredths of a
  * second, and covers every thread, also those that ended. Several processes are summed.
  */
-#ifndef BENCH_USAGE_H
-#define BENCH_USAGE_H
+#ifndef PERF_USAGE_H
+#define PERF_USAGE_H
 
 #include <stdint.h>
 #include <sys/types.h>
