@@ -18,7 +18,7 @@
 #include "broker/queue-internal.h"
 #include "broker/sender_selected.h"
 
-enum { WORK_A_TURN = 4096 }; /* letters and their targets: a few milliseconds */
+enum { WORK_A_TURN = 512 }; /* letters and their targets: a few milliseconds */
 
 struct dead_letter {
     struct queue *queue; /* referenced: it may be deleted meanwhile */
