@@ -73,6 +73,7 @@ void broker_free(struct broker *broker)
 
     while ((queue = next_to_dispatch(broker)))
         queue_unref(queue);
+    dead_letter_release_all(broker);
     HASH_ITER(by_name, broker->vhosts, vhost, next)
         vhost_free(vhost);
     broker_free_parameters(broker);
@@ -87,6 +88,7 @@ void broker_begin(struct broker *broker, uint64_t now_ms, uint64_t wall_ms)
 {
     broker->now_ms = now_ms;
     broker->wall_ms = wall_ms;
+    broker->dead_letter_work = 0;
 }
 
 static void dispatch_queues(struct broker *broker)
@@ -143,6 +145,18 @@ static int until_next_timer(const struct broker *broker)
     return due_ms - broker->now_ms < INT_MAX ? (int)(due_ms - broker->now_ms) : INT_MAX;
 }
 
+static void resume_publishers(struct broker *broker)
+{
+    struct connection *connection;
+
+    if (dead_letter_pending(broker) ||
+        (broker->store && store_open_bytes(broker->store) > RESUME_OPEN_BYTES))
+        return;
+    broker->store_held_back = false;
+    DL_FOREACH(broker->connections, connection)
+        connection_resume(connection, CONNECTION_PAUSE_STORE);
+}
+
 int broker_end(struct broker *broker)
 {
     int seal_ms, timer_ms;
@@ -154,21 +168,12 @@ int broker_end(struct broker *broker)
         dispatch_queues(broker);
         dead_letter_run(broker);
     } while (broker->dispatch_first);
+    if (broker->store_held_back)
+        resume_publishers(broker);
     release_confirms(broker);
     seal_ms = broker->store ? seal_if_due(broker) : -1;
-    timer_ms = more_policies ? 0 : until_next_timer(broker);
+    timer_ms = more_policies || dead_letter_pending(broker) ? 0 : until_next_timer(broker);
     return seal_ms < 0 || (timer_ms >= 0 && timer_ms < seal_ms) ? timer_ms : seal_ms;
-}
-
-static void resume_publishers(struct broker *broker)
-{
-    struct connection *connection;
-
-    if (store_open_bytes(broker->store) > RESUME_OPEN_BYTES)
-        return;
-    broker->store_held_back = false;
-    DL_FOREACH(broker->connections, connection)
-        connection_resume(connection, CONNECTION_PAUSE_STORE);
 }
 
 static void on_durable(void *context, uint64_t commit)

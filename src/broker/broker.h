@@ -80,6 +80,7 @@ struct broker {
     bool commit_wanted;             /* somebody waits for the open commit */
     uint64_t open_since_ms;         /* when the open commit got its first change; 0: empty */
     struct timers timers;           /* queues' deadlines, by now_ms */
+    size_t dead_letter_work; /* done in this turn */
     struct dead_letter *dead_letters, *dead_letters_last; /* noted, to be routed (dead_letter.h) */
     struct route dead_letter_route; /* scratch, for dead letters */
     struct direct_reply *direct_replies; /* uthash by token (direct_reply.h) */
@@ -91,7 +92,7 @@ struct broker {
     unsigned unknown_argument_count;
     char *cluster_name;             /* of the global parameter; NULL: as configured */
     const char *configured_cluster_name;
-    bool store_held_back;           /* some publisher is paused for the store */
+    bool store_held_back;           /* some publisher waits for the store, or for dead letters */
     uint64_t messages_published, messages_delivered, messages_acknowledged;
 };
 

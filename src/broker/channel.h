@@ -170,6 +170,8 @@ void channel_settle(struct channel *channel, struct unacked_delivery *delivery,
 /** channel_push() - push a message to the queues it was routed to; @outcome as of queue_push() */
 int channel_push(struct channel *channel, struct message *message, struct queue **queues,
                  size_t n_queues, struct push_outcome *outcome);
+/** channel_run_dead_letters() - route them; the connection waits if that is too much for one turn */
+void channel_run_dead_letters(struct channel *channel);
 /** channel_return() - basic.return with 312 NO_ROUTE */
 void channel_return(struct channel *channel, struct message *message);
 

@@ -184,7 +184,7 @@ static int settle(struct channel *channel, uint64_t tag, bool multiple, enum set
         rc = settle_one(channel, found, how);
     if (UNLIKELY(global || full))
         channel_unblock_consumers(channel);
-    dead_letter_run(channel->connection->broker);
+    channel_run_dead_letters(channel);
     return rc;
 }
 

@@ -112,6 +112,15 @@ int channel_push(struct channel *channel, struct message *message, struct queue 
     return 0;
 }
 
+void channel_run_dead_letters(struct channel *channel)
+{
+    struct broker *broker = channel->connection->broker;
+
+    dead_letter_run(broker);
+    if (dead_letter_pending(broker))
+        connection_hold_back(channel->connection);
+}
+
 void channel_return(struct channel *channel, struct message *message)
 {
     struct connection *connection = channel->connection;
@@ -158,7 +167,7 @@ static int push_routed(struct channel *channel, struct message *message)
     if (!rc && channel->mode == CHANNEL_CONFIRM)
         rc = add_confirm(channel, &outcome);
     if (UNLIKELY(dead_letter_pending(channel->connection->broker)))
-        dead_letter_run(channel->connection->broker);
+        channel_run_dead_letters(channel);
     return rc;
 }
 

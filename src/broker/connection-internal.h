@@ -20,7 +20,7 @@ enum connection_state {
 /* Why its input is paused; bits. */
 enum connection_pause {
     CONNECTION_PAUSE_ALARM = 1, /* memory or disk */
-    CONNECTION_PAUSE_STORE = 2, /* the open commit is overfull */
+    CONNECTION_PAUSE_STORE = 2, /* the open commit is overfull, or dead letters are */
     CONNECTION_PAUSE_GET = 4,   /* a basic.get waits for a read */
 };
 
@@ -75,7 +75,7 @@ void connection_unblock(struct connection *connection);
 void connection_pause(struct connection *connection, enum connection_pause why);
 void connection_resume(struct connection *connection, enum connection_pause why);
 
-/** connection_hold_back() - pause until the store has caught up */
+/** connection_hold_back() - pause until the store, and the dead letters, have caught up */
 void connection_hold_back(struct connection *connection);
 
 /** connection_raise() - close the connection for the peer's mistake */

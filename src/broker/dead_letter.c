@@ -3,7 +3,9 @@
  *
  * Each event is a node of a list until it is routed. Routing pushes to queues, and what they refuse
  * or drop for it is noted behind: the list ends because a message does not enter a queue twice
- * without somebody rejecting it in between (cycles).
+ * without somebody rejecting it in between (cycles). A turn does only so much of it, for a message
+ * may go through a chain of queues as long as a client likes. What is left is done in later turns,
+ * while whoever publishes waits; until then the store has it in its old queue.
  *
  * The exchange is looked up by name each time: it may be declared after the queue. When it is not
  * there the message is lost and the log is told, once a queue; the same for cycles.
@@ -15,6 +17,8 @@
 
 #include "broker/queue-internal.h"
 #include "broker/sender_selected.h"
+
+enum { WORK_A_TURN = 512 }; /* letters and their targets: a few milliseconds */
 
 struct dead_letter {
     struct queue *queue; /* referenced: it may be deleted meanwhile */
@@ -118,17 +122,31 @@ static bool is_cycle(struct queue *source, const struct message *message,
     return true;
 }
 
+/*
+ * A full target that refuses publishes takes a dead letter all the same: there is no publisher to
+ * tell and no queue that it could stay in, so it would be lost. One that has a dead-letter exchange
+ * for what it refuses has sent it there.
+ */
+static int push(struct queue *target, struct message *message)
+{
+    struct push_outcome outcome = { 0 };
+    int rc = queue_push(target, message, &outcome);
+
+    if (rc || !outcome.refused ||
+        (target->settings->overflow == QUEUE_OVERFLOW_REJECT_PUBLISH_DLX && find_exchange(target)))
+        return rc;
+    return queue_push_anyway(target, message, &outcome);
+}
+
 static int publish(struct dead_letter *letter, struct exchange *exchange, struct message *message)
 {
     struct route *route = &queue_vhost(letter->queue)->broker->dead_letter_route;
     int rc = find_targets(exchange, message);
 
+    queue_vhost(letter->queue)->broker->dead_letter_work += route->n_queues;
     for (size_t i = 0; i < route->n_queues && !rc; i++) {
-        /* What a target refuses is its own affair: there is no publisher to tell. */
-        struct push_outcome outcome = { 0 };
-
         if (!is_cycle(letter->queue, message, letter->reason, route->queues[i]))
-            rc = queue_push(route->queues[i], message, &outcome);
+            rc = push(route->queues[i], message);
     }
     return rc;
 }
@@ -153,11 +171,20 @@ static int publish_again(struct dead_letter *letter, struct exchange *exchange)
     return rc ? rc : publish(letter, exchange, copy);
 }
 
+static void forget_first(struct broker *broker)
+{
+    struct dead_letter *letter = broker->dead_letters;
+
+    broker->dead_letters = letter->next;
+    queue_unref(letter->queue);
+    free(letter);
+}
+
 void dead_letter_run(struct broker *broker)
 {
     struct dead_letter *letter;
 
-    while ((letter = broker->dead_letters)) {
+    while ((letter = broker->dead_letters) && broker->dead_letter_work < WORK_A_TURN) {
         struct exchange *exchange = find_exchange(letter->queue);
         int rc = exchange ? publish_again(letter, exchange) : 0;
 
@@ -165,8 +192,15 @@ void dead_letter_run(struct broker *broker)
             release_unsettled(letter->queue, &letter->entry, rc);
         else
             queue_release_entry(letter->queue, &letter->entry);
-        broker->dead_letters = letter->next;
-        queue_unref(letter->queue);
-        free(letter);
+        broker->dead_letter_work++;
+        forget_first(broker);
+    }
+}
+
+void dead_letter_release_all(struct broker *broker)
+{
+    while (broker->dead_letters) {
+        message_unref(broker->dead_letters->entry.message);
+        forget_first(broker);
     }
 }

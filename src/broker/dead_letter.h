@@ -6,7 +6,7 @@
  *
  * A dead letter may be refused, dropped or dead-lettered again where it arrives, so nothing is
  * routed from within routing: dead_letter_add() notes it, dead_letter_run() works the list off,
- * which may grow meanwhile, until it is empty.
+ * which may grow meanwhile, in this turn and, if it is long, in later ones.
  */
 #ifndef BROKER_DEAD_LETTER_H
 #define BROKER_DEAD_LETTER_H
@@ -35,8 +35,15 @@ void dead_letter_add(struct queue *queue, struct queue_entry *entry,
 /** dead_letter_refused() - as above, for a message that never was in @queue (reject-publish-dlx) */
 void dead_letter_refused(struct queue *queue, struct message *message);
 
-/** dead_letter_run() - route everything noted, until nothing is left */
+/**
+ * dead_letter_run() - route what is noted, and what comes of it, until this turn has done enough
+ *
+ * What is left (dead_letter_pending()) is for the next turn: broker_end() asks for it at once.
+ */
 void dead_letter_run(struct broker *broker);
+
+/** dead_letter_release_all() - at shutdown: forget what is noted; the store keeps what it has */
+void dead_letter_release_all(struct broker *broker);
 
 static inline bool dead_letter_pending(const struct broker *broker)
 {

@@ -318,6 +318,11 @@ int queue_push(struct queue *queue, struct message *message, struct push_outcome
     return 0;
 }
 
+int queue_push_anyway(struct queue *queue, struct message *message, struct push_outcome *outcome)
+{
+    return push(queue, message, outcome);
+}
+
 int queue_recover_entry(struct queue *queue, const struct store_entry *stored)
 {
     struct queue_entry entry = {

@@ -158,6 +158,9 @@ struct push_outcome {
  */
 int queue_push(struct queue *queue, struct message *message, struct push_outcome *outcome);
 
+/** queue_push_anyway() - the same, but a full queue takes it too: for what has nowhere else to go */
+int queue_push_anyway(struct queue *queue, struct message *message, struct push_outcome *outcome);
+
 /** queue_recover_entry() - add a stored entry, in order of sequence. 0 or -ENOMEM */
 int queue_recover_entry(struct queue *queue, const struct store_entry *entry);
 
