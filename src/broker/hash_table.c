@@ -1,8 +1,10 @@
 /*
  * hash_table.c - see hash_table.h
  *
- * The number of buckets is a power of two, doubled when there are more elements than buckets. An
- * emptied table gives its buckets back, so that the owner has nothing to release.
+ * The number of buckets is a power of two, doubled when there are more elements than half of the
+ * buckets: most look-ups that find nothing then end at an empty bucket, without a visit to another
+ * element's cold memory. An emptied table gives its buckets back, so that the owner has nothing to
+ * release.
  */
 #include "broker/hash_table.h"
 
@@ -57,7 +59,7 @@ int hash_table_add(struct hash_table *table, struct hash_link *link, uint64_t ha
 
     if (!table->buckets && !resize(table, BUCKETS_MIN))
         return -ENOMEM;
-    if (table->count > table->mask)
+    if (2 * table->count > table->mask)
         (void)resize(table, 2 * (table->mask + 1)); /* else its chains grow longer */
     bucket = &table->buckets[hash & table->mask];
     link->hash = hash;

@@ -4,6 +4,10 @@
  * For tables with keys of several parts, and with very many elements: the owner computes a 64-bit
  * hash, keeps a struct hash_link in each element and compares keys itself. Adding allocates only
  * when the table grows, and a table that cannot grow only gets slower.
+ *
+ * Not uthash, because of its size: a UT_hash_handle has 56 octets and a hash_link 16. A topic
+ * binding stands in three of these tables, so that 100,000 of them, which take 40 MB, would take
+ * 12 MB more. And uthash cannot say where an element will be, which topic matching prefetches.
  */
 #ifndef BROKER_HASH_TABLE_H
 #define BROKER_HASH_TABLE_H
