@@ -38,6 +38,7 @@ def step_list():
     steps += [
         ("interop", BUILD, [PYTHON, os.path.join(TOP, "interop/run")]),
         ("crash", BUILD, [PYTHON, os.path.join(TOP, "tests/crash/crash.py")]),
+        ("gate", BUILD, [PYTHON, os.path.join(TOP, "bench/gate.py")]),
     ]
     return steps
 
