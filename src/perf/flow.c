@@ -254,6 +254,8 @@ static void run_loop(struct flow *flow)
         flow->producers[i].due_ns =
             start_ns + flow->interval_ns * (unsigned)i / flow->settings->producers;
     check_clock(flow, start_ns);
+    for (i = 0; i < (int)flow->settings->consumers; i++) /* what came right behind consume-ok */
+        link_event(flow, &flow->consumers[i].link, EPOLLIN);
     while (!flow_done(flow)) {
         wait = next_wait(flow);
         n = epoll_pwait2(flow->epoll_fd, events, EVENTS, &wait, NULL);

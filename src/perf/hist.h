@@ -65,16 +65,4 @@ static inline void hist_since(const struct hist *now, const struct hist *earlier
     ret_hist->max = now->max;
 }
 
-/** hist_merge() - add all of another histogram */
-static inline void hist_merge(struct hist *hist, const struct hist *other)
-{
-    unsigned cell;
-
-    for (cell = 0; cell < HIST_CELLS; cell++)
-        hist->cells[cell] += other->cells[cell];
-    hist->total += other->total;
-    if (other->max > hist->max)
-        hist->max = other->max;
-}
-
 #endif

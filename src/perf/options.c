@@ -17,7 +17,7 @@ static const char usage_text[] =
     "Usage: leveret-perf [OPTION...]\n"
     "where    --uri amqp://user:password@host:port/vhost, or --host NAME (127.0.0.1)\n"
     "         --port N (5672) --user U --password P (guest) --vhost V (/)\n"
-    "topology --queues N (1)  --queue NAME | --queue-pattern PERF-%d  --fanout N (queues on one\n"
+    "topology --queues N (1)  --queue NAME | --queue-pattern 'NAME-%d'  --fanout N (queues on one\n"
     "         fanout exchange)  --exchange NAME  --exchange-type T (direct)  --routing-key KEY\n"
     "         (%d: cycles)  --binding-key KEY  --durable  --auto-delete  --exclusive\n"
     "         --queue-type T  --queue-arg NAME=VALUE...  --predeclared  --keep  --prefix NAME\n"
@@ -342,8 +342,9 @@ void options_parse(int argc, char **argv, struct settings *settings)
         enum kind kind = rows[i].kind;
 
         options[i].name = rows[i].name;
-        options[i].has_arg = kind == FLAG || kind == PRINT_HELP || kind == PRINT_VERSION ? no_argument
-                                                                             : required_argument;
+        options[i].has_arg = required_argument;
+        if (kind == FLAG || kind == PRINT_HELP || kind == PRINT_VERSION)
+            options[i].has_arg = no_argument;
     }
     while ((i = getopt_long(argc, argv, "", options, &at)) != -1) {
         if (i)
@@ -355,6 +356,8 @@ void options_parse(int argc, char **argv, struct settings *settings)
         usage("'%s' is not an option", argv[optind]);
     if (settings->fanout)
         settings->queues = settings->fanout;
+    if (settings->exchange && !settings->exchange_type && !strncmp(settings->exchange, "amq.", 4))
+        settings->exchange_type = settings->exchange + 4; /* they are named after their types */
     check_modes(settings);
     if (!settings->churn && !settings->idle_connections && !settings->idle_queues &&
         !settings->sync_dir) {
