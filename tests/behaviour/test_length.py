@@ -364,6 +364,29 @@ def test_a_long_chain_of_dead_letters_holds_up_nobody():
         run.check_equal(channel.drain(w.q(str(hops))), [str(n) for n in range(messages)], 'order')
 
 
+def test_a_chain_of_dead_letters_goes_on_after_a_crash():
+    """What a turn has not moved yet is still in its old queue, in the store."""
+    if elsewhere():
+        run.skip('kills leveretd')
+    hops, messages = 40, 400
+    with world() as w:
+        channel = w.channel(confirm=True)
+        channel.declare(w.q(str(hops)), durable=True)
+        for hop in range(hops):
+            channel.declare(w.q(str(hop)), limits(length=0, dead=w.q(str(hop + 1))), durable=True)
+        for number in range(messages):
+            channel.publish('', w.q('0'), str(number), delivery_mode=2)
+        run.check_equal(outcomes(channel, messages), ['ack'] * messages, 'outcomes')
+        FIXTURE.broker.kill()
+        FIXTURE.broker.start()
+        channel = w.channel(confirm=True)
+        channel.becomes(w.q(str(hops)), messages)
+        run.check_equal(sorted(map(int, channel.drain(w.q(str(hops))))), list(range(messages)),
+                        'messages')
+        for hop in range(hops):
+            run.check_equal(channel.counts(w.q(str(hop)))[0], 0, 'left on the way')
+
+
 # ---- restarts --------------------------------------------------------------------------------
 
 def test_limits_hold_after_a_restart():

@@ -510,6 +510,73 @@ def test_a_hangup_imports_the_definitions_again():
         run.check_equal(channel.drain(w.q('drops')), list('abc'), 'no policy matches')
 
 
+def test_what_a_hangup_brings_holds_for_queues_and_exchanges_that_exist():
+    exchange_policy = policy('ae', '[.]x', apply_to='exchanges', alternate_exchange='amq.fanout')
+    with Written() as own, World(own.broker.port) as w:
+        channel, consumer = w.channel(confirm=True), w.channel()
+        exchange = w.x() + '.x'
+        channel.exchange(exchange, auto_delete=True)
+        for name in ('dead', 'dies', 'goes', 'slow'):
+            channel.declare(w.q(name))
+        channel.declare(w.q('counts'), QUORUM, durable=True)
+        channel.bind(w.q('dead'), 'amq.fanout')
+        for name in ('dies', 'slow', 'counts'):
+            channel.put('', w.q(name), 'before')
+        tag = consumer.consume(w.q('slow'))
+        consumer.delivery('before')
+        hang_up(own, 'definitions were imported again from', policies=[
+            exchange_policy,
+            policy('d', 'dies', message_ttl=1, dead_letter_exchange='',
+                   dead_letter_routing_key=w.q('dead')),
+            policy('g', 'goes', expires=100),
+            policy('s', 'slow', consumer_timeout=200),
+            policy('c', 'counts', delivery_limit=0)])
+        consumer.expect('basic.cancel', consumer_tag=tag, nowait=True)
+        run.wait_for(lambda: not channel.exists('queue', w.q('goes')), 'the end of the queue')
+        channel.call('confirm.select')
+        channel.published = 0
+        channel.put('', w.q('dies'), 'after')
+        event = arrives(channel, w.q('dead'), 'after')
+        run.check_equal(deaths(event), [(w.q('dies'), 'expired', 1)], 'x-death')
+        run.check_equal(channel.drain(w.q('dies')), ['before'], 'times are those of before')
+        channel.reject(channel.take(w.q('counts'), 'before').delivery_tag)
+        channel.becomes(w.q('counts'), 0)
+        channel.put(exchange, 'nowhere', 'unrouted')
+        arrives(channel, w.q('dead'), 'unrouted')
+
+
+def test_limits_of_a_hangup_hold_at_once_and_close_nobody():
+    def limits(user_limits, vhost_limits):
+        hang_up(own, 'definitions were imported again from', users=[
+            {'name': 'guest', 'password': 'guest', 'tags': ['administrator'],
+             'limits': user_limits}],
+                parameters=[{'vhost': '/', 'component': 'vhost-limits', 'name': 'limits',
+                             'value': vhost_limits}])
+
+    def refused(text):
+        raw = rawamqp.Raw(own.broker.port).start().login().tune_ok()
+        raw.call(0, 'connection.open', vhost='/')
+        raw.expect_close(530, 'NOT_ALLOWED - ' + text, 'connection.open')
+
+    with Written() as own, World(own.broker.port) as w:
+        first, second = w.channel(), w.channel()
+        limits({'max-connections': 1, 'max-channels': 2}, {})
+        refused("connection refused for user 'guest': user connection limit (1) is reached")
+        first.quiet()
+        second.quiet()
+        limits({'max-channels': 2}, {})
+        third = w.peer()
+        third.raw.call(1, 'channel.open')
+        third.fails(530, "NOT_ALLOWED - number of channels opened for user 'guest' has reached the "
+                    'maximum allowed user limit of (2)')
+        w.peers.remove(third)
+        limits({}, {'max-connections': 1})
+        refused("access to vhost '/' refused for user 'guest': connection limit (1) is reached")
+        limits({}, {})
+        w.peer().channel().declare()
+        first.quiet()
+
+
 def test_policies_stay_when_a_file_does_not_name_them():
     with Written(policies=[policy('p', 'limited', max_length=2)],
                  parameters=[operator('o', 'operated', max_length=1)]) as own, \
