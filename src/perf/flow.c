@@ -242,6 +242,16 @@ static void send_due(struct flow *flow)
     }
 }
 
+/* In nanoseconds where the kernel can (Linux 5.11), else in milliseconds, rounded up. */
+static int wait_events(struct flow *flow, struct epoll_event *events, const struct timespec *wait)
+{
+    int n = epoll_pwait2(flow->epoll_fd, events, EVENTS, wait, NULL);
+
+    if (n < 0 && errno == ENOSYS)
+        n = epoll_wait(flow->epoll_fd, events, EVENTS, (int)((wait->tv_nsec + 999999) / 1000000));
+    return n;
+}
+
 static void run_loop(struct flow *flow)
 {
     uint64_t start_ns = usage_now_ns();
@@ -258,7 +268,7 @@ static void run_loop(struct flow *flow)
         link_event(flow, &flow->consumers[i].link, EPOLLIN);
     while (!flow_done(flow)) {
         wait = next_wait(flow);
-        n = epoll_pwait2(flow->epoll_fd, events, EVENTS, &wait, NULL);
+        n = wait_events(flow, events, &wait);
         if (n < 0 && errno != EINTR)
             wire_fail("epoll: %s", strerror(errno));
         for (i = 0; i < n; i++)
