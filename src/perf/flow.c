@@ -394,6 +394,10 @@ static void flow_init(struct flow *flow, const struct settings *settings,
         flow->span *= 2;
     if (settings->rate > 0)
         flow->interval_ns = (uint64_t)(1e9 * settings->producers / settings->rate);
+    flow->body_checked = settings->body_bytes.least >= BODY_INDEXED &&
+                         (flow->route.ordered || settings->rate > 0);
+    flow->body_least = flow->route.copies ? settings->body_bytes.least : 0;
+    flow->body_most = flow->route.copies ? settings->body_bytes.most : UINT64_MAX;
     if (settings->consumer_rate > 0)
         flow->work_ns = (uint64_t)(1e9 * settings->consumers / settings->consumer_rate);
 }
