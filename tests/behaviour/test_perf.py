@@ -154,7 +154,8 @@ def test_idle():
 
 def test_summary_live_lines_and_files():
     with world() as w:
-        page, figures = (os.path.join(FIXTURE.broker.directory, name) for name in ('p.html', 'p.json'))
+        page = os.path.join(FIXTURE.broker.directory, 'p.html')
+        figures = os.path.join(FIXTURE.broker.directory, 'p.json')
         out, err = finish(start(w, '--rate', '1000', '--seconds', '1', '--size', '20', '--confirm',
                                 '10', '--interval', '0.2', '--html', page, '--json', figures))
         run.check('messages/s' in out and 'p99.9' in out, 'summary %r' % out)
