@@ -47,11 +47,11 @@ static void check_body(struct flow *flow, struct consumer *consumer,
     uint32_t producer, index;
     uint64_t due_ns;
 
-    if (flow->settings->rate > 0 && flow->measuring && frame->size >= BODY_STAMPED) {
+    if (flow->interval_ns && flow->measuring && frame->size >= BODY_STAMPED) {
         due_ns = wire_get64(frame->payload + BODY_INDEXED);
         hist_add(&flow->result->deliver_ns, now_ns > due_ns ? now_ns - due_ns : 0, 1);
     }
-    if (!consumer->next_index)
+    if (!consumer->next_index || frame->size < BODY_INDEXED)
         return;
     producer = wire_get32(frame->payload);
     index = wire_get32(frame->payload + 4);
@@ -67,7 +67,7 @@ static void check_body(struct flow *flow, struct consumer *consumer,
 
 static void message_done(struct flow *flow, struct consumer *consumer)
 {
-    consumer->in_content = consumer->body_known = false;
+    consumer->stage = STAGE_METHOD;
     flow->consumed++;
     if (flow->work_ns || !flow->settings->ack_every)
         return;
@@ -91,21 +91,18 @@ void consumer_work(struct flow *flow, struct consumer *consumer, uint64_t now_ns
 static void consumer_content(struct flow *flow, struct consumer *consumer,
                              const struct wire_frame *frame, uint64_t now_ns)
 {
-    struct range sizes = flow->settings->body_bytes;
-
-    if (frame->type == WIRE_HEADER && !consumer->body_known && frame->size >= 14) {
+    if (consumer->stage == STAGE_HEADER && frame->type == WIRE_HEADER && frame->size >= 14) {
         consumer->body_left = wire_get64(frame->payload + 4);
-        consumer->body_known = true;
-        consumer->body_first = true;
-        if (flow->route.copies &&
-            (consumer->body_left < sizes.least || consumer->body_left > sizes.most))
-            wire_fail("a body of %llu bytes was delivered where all have %u to %u",
-                      (unsigned long long)consumer->body_left, sizes.least, sizes.most);
-    } else if (frame->type == WIRE_BODY && consumer->body_known &&
+        consumer->stage = STAGE_BODY;
+        if (consumer->body_left < flow->body_least || consumer->body_left > flow->body_most)
+            wire_fail("a body of %llu bytes was delivered where all have %llu to %llu",
+                      (unsigned long long)consumer->body_left,
+                      (unsigned long long)flow->body_least, (unsigned long long)flow->body_most);
+    } else if (consumer->stage != STAGE_HEADER && frame->type == WIRE_BODY &&
                frame->size <= consumer->body_left) {
-        if (consumer->body_first && sizes.least >= BODY_INDEXED && frame->size >= BODY_INDEXED)
+        if (consumer->stage == STAGE_BODY && flow->body_checked)
             check_body(flow, consumer, frame, now_ns);
-        consumer->body_first = false;
+        consumer->stage = STAGE_REST;
         consumer->body_left -= frame->size;
     } else {
         wire_fail("a frame of type %u in the middle of a delivery", frame->type);
@@ -115,11 +112,11 @@ static void consumer_content(struct flow *flow, struct consumer *consumer,
 }
 
 void consumer_frame(struct flow *flow, struct consumer *consumer,
-                           const struct wire_frame *frame, uint64_t now_ns)
+                    const struct wire_frame *frame, uint64_t now_ns)
 {
     uint64_t tag;
 
-    if (consumer->in_content && frame->type != WIRE_HEARTBEAT && frame->channel == 1) {
+    if (consumer->stage != STAGE_METHOD && frame->type != WIRE_HEARTBEAT && frame->channel == 1) {
         consumer_content(flow, consumer, frame, now_ns);
     } else if (frame->type == WIRE_METHOD && frame->size >= 13 &&
                wire_get32(frame->payload) == BASIC_DELIVER &&
@@ -129,7 +126,7 @@ void consumer_frame(struct flow *flow, struct consumer *consumer,
             wire_fail("delivery tag %llu after %llu", (unsigned long long)tag,
                       (unsigned long long)consumer->tag);
         consumer->tag = tag;
-        consumer->in_content = true;
+        consumer->stage = STAGE_HEADER;
     } else if (frame->type == WIRE_METHOD) {
         flow_other_method(flow, frame);
     } else if (frame->type != WIRE_HEARTBEAT) {

@@ -45,12 +45,13 @@ struct producer {
     uint64_t publish_head, publish_tail;
 };
 
+/* What is due of a delivery: its method, its header, its first body frame, the others. */
+enum stage { STAGE_METHOD, STAGE_HEADER, STAGE_BODY, STAGE_REST };
+
 struct consumer {
     struct link link;
     uint64_t tag, body_left;
-    bool in_content; /* a header or body frame is due */
-    bool body_known; /* the header was seen */
-    bool body_first; /* and no body frame since */
+    enum stage stage;
     uint64_t acked;  /* the last tag acknowledged */
     uint64_t worked, due_ns; /* with a rate: the last tag worked off; when the next one is */
     uint32_t *next_index; /* per producer: the next place in its block; NULL if not checked */
@@ -66,6 +67,8 @@ struct flow {
     uint64_t interval_ns;          /* with a rate: between two messages of one producer */
     uint64_t work_ns; /* with a rate of consumers: what one of them takes for a message */
     struct route route;
+    uint64_t body_least, body_most; /* what deliveries may have */
+    bool body_checked;              /* bodies are numbered, or stamped, and it matters */
     struct meter *meter;
     uint64_t sent, confirmed, nacked, consumed, moved; /* moved: bytes, to notice a standstill */
     struct { uint64_t sent, confirmed, nacked, consumed; } base; /* at the warm-up's end */

@@ -242,6 +242,16 @@ static void send_due(struct flow *flow)
     }
 }
 
+/* In nanoseconds where the kernel can (Linux 5.11), else in milliseconds, rounded up. */
+static int wait_events(struct flow *flow, struct epoll_event *events, const struct timespec *wait)
+{
+    int n = epoll_pwait2(flow->epoll_fd, events, EVENTS, wait, NULL);
+
+    if (n < 0 && errno == ENOSYS)
+        n = epoll_wait(flow->epoll_fd, events, EVENTS, (int)((wait->tv_nsec + 999999) / 1000000));
+    return n;
+}
+
 static void run_loop(struct flow *flow)
 {
     uint64_t start_ns = usage_now_ns();
@@ -258,7 +268,7 @@ static void run_loop(struct flow *flow)
         link_event(flow, &flow->consumers[i].link, EPOLLIN);
     while (!flow_done(flow)) {
         wait = next_wait(flow);
-        n = epoll_pwait2(flow->epoll_fd, events, EVENTS, &wait, NULL);
+        n = wait_events(flow, events, &wait);
         if (n < 0 && errno != EINTR)
             wire_fail("epoll: %s", strerror(errno));
         for (i = 0; i < n; i++)
@@ -384,6 +394,10 @@ static void flow_init(struct flow *flow, const struct settings *settings,
         flow->span *= 2;
     if (settings->rate > 0)
         flow->interval_ns = (uint64_t)(1e9 * settings->producers / settings->rate);
+    flow->body_checked = settings->body_bytes.least >= BODY_INDEXED &&
+                         (flow->route.ordered || settings->rate > 0);
+    flow->body_least = flow->route.copies ? settings->body_bytes.least : 0;
+    flow->body_most = flow->route.copies ? settings->body_bytes.most : UINT64_MAX;
     if (settings->consumer_rate > 0)
         flow->work_ns = (uint64_t)(1e9 * settings->consumers / settings->consumer_rate);
 }

@@ -98,10 +98,10 @@ static void put_axes(FILE *out, const struct chart *chart, double end_s, double 
         y = TOP + height - height * i / TICKS;
         fprintf(out, "<line x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>\n", LEFT, WIDTH - RIGHT,
                 y, y);
-        fprintf(out, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.6g</text>\n", LEFT - 6,
+        fprintf(out, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.9g</text>\n", LEFT - 6,
                 y + 4, most * i / TICKS);
-        fprintf(out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.3g</text>\n", x,
-                HEIGHT - BOTTOM + 16, end_s * i / TICKS);
+        fprintf(out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.*f</text>\n", x,
+                HEIGHT - BOTTOM + 16, end_s < 20 ? 2 : 0, end_s * i / TICKS);
     }
     fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">time (s)</text>\n",
             LEFT + (WIDTH - LEFT - RIGHT) / 2, HEIGHT - 6);

@@ -48,7 +48,7 @@ static void note_confirmed(struct flow *flow, struct producer *producer, uint64_
 }
 
 static void handle_confirm(struct flow *flow, struct producer *producer,
-                           const struct wire_frame *frame, uint64_t now_ns)
+                    const struct wire_frame *frame, uint64_t now_ns)
 {
     uint64_t tag = wire_get64(frame->payload + 4), at, fresh = 0;
     bool multiple = frame->payload[12] & 1;
@@ -74,7 +74,7 @@ static void handle_confirm(struct flow *flow, struct producer *producer,
 }
 
 void producer_frame(struct flow *flow, struct producer *producer,
-                           const struct wire_frame *frame, uint64_t now_ns)
+                    const struct wire_frame *frame, uint64_t now_ns)
 {
     uint32_t id;
 

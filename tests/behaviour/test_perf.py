@@ -154,7 +154,8 @@ def test_idle():
 
 def test_summary_live_lines_and_files():
     with world() as w:
-        page, figures = (os.path.join(FIXTURE.broker.directory, name) for name in ('p.html', 'p.json'))
+        page = os.path.join(FIXTURE.broker.directory, 'p.html')
+        figures = os.path.join(FIXTURE.broker.directory, 'p.json')
         out, err = finish(start(w, '--rate', '1000', '--seconds', '1', '--size', '20', '--confirm',
                                 '10', '--interval', '0.2', '--html', page, '--json', figures))
         run.check('messages/s' in out and 'p99.9' in out, 'summary %r' % out)
@@ -179,6 +180,25 @@ def test_an_interrupt_ends_with_the_summary():
             run.check('/s' in process.stderr.readline(), 'no live line')
             process.send_signal(signal.SIGINT)
             run.check('by a signal' in finish(process)[0], 'no summary')
+
+
+def test_doubtful_figures_are_not_printed():
+    with world() as w:
+        for body, text in ((b'a stranger', 'a body of 10 bytes'), (b'x' * 12, 'was altered'),
+                           (bytes(7) + b'\1' + bytes(4), 'lost, doubled or overtaken')):
+            channel = w.channel()
+            channel.declare(w.q())
+            channel.publish('', w.q(), body)
+            run.wait_for(lambda: channel.counts(w.q())[0] == 1, 'the message to arrive')
+            process = start(w, '--quiet', '--queue', w.q(), '--count', '100')
+            out, err = finish(process, 1)
+            run.check(text in err and not out, 'printed %r and %r' % (out, err))
+
+
+def test_help_and_version():
+    with world() as w:
+        run.check(finish(start(w, '--help'))[0].startswith('Usage:'), 'no usage')
+        run.check(finish(start(w, '--version'))[0].startswith('leveret-perf '), 'no version')
 
 
 def test_options_that_contradict():
