@@ -4,6 +4,13 @@
  * When to seal: at the end of a turn, when nothing is being synced, and somebody waits for the open
  * commit, or it has grown large, or it is SEAL_AGE_MS old. While a commit is being synced the open
  * one collects, so load makes commits larger, not slower.
+ *
+ * Gathering: publishers that keep a number of publishes unconfirmed would settle into halves, each
+ * of which waits for the sync of the other: two syncs a publish. So when a commit is durable, the
+ * next one is sealed only when as many publishes wait for it as did already and as have just been
+ * confirmed, or when the time of one sync has passed: waiting longer would lose more than it wins.
+ * Where less than half of those come, publishers have other things to do, and ever more commits go
+ * without gathering before it is tried again.
  */
 #include "broker/broker.h"
 
@@ -24,6 +31,9 @@
 enum {
     SEAL_AGE_MS = 20,                   /* changes that nobody waits for */
     SEAL_BYTES = 256 * 1024,            /* do not collect more than this for want of a waiter */
+    GATHER_US_MAX = 1000,               /* whatever a sync takes */
+    GATHER_MS_MAX = 2,                  /* for callers without the finer clock */
+    GATHER_RESTS_MAX = 64,
     POLICY_SLICE_QUEUES = 500,          /* looked at in one turn when policies have changed */
     RESUME_OPEN_BYTES = 8 * 1024 * 1024, /* publishers held back by the store go on below this */
 };
@@ -108,6 +118,76 @@ static void release_confirms(struct broker *broker)
         channel_settle_confirms(broker->confirm_first);
 }
 
+/* Called when a commit is durable; the time of its sync is what waiting may cost. */
+static void gather_begin(struct broker *broker)
+{
+    struct gather *gather = &broker->gather;
+    uint32_t confirmed = gather->sealed_waits;
+    struct store_stats stats;
+    uint64_t sync_us;
+
+    store_get_stats(broker->store, &stats);
+    sync_us = stats.sync_us_total - gather->sync_us_total;
+    gather->sync_us_total = stats.sync_us_total;
+    gather->sealed_waits = 0;
+    if (gather->rests) {
+        gather->rests--;
+        return;
+    }
+    if (confirmed == 0 || gather->open_waits + confirmed < 2 || sync_us == 0)
+        return; /* nobody to wait for, or the first who comes is all */
+    gather->sealed_waits = confirmed;
+    gather->expected = gather->open_waits + confirmed;
+    gather->limit_us = sync_us < GATHER_US_MAX ? (uint32_t)sync_us : GATHER_US_MAX;
+    gather->since_ms = broker->now_ms;
+}
+
+void broker_gather_over(struct broker *broker)
+{
+    struct gather *gather = &broker->gather;
+
+    if (!gather->expected)
+        return;
+    if (gather->open_waits + gather->sealed_waits / 2 < gather->expected) {
+        gather->rests_next = gather->rests_next ? gather->rests_next * 2 : 1;
+        if (gather->rests_next > GATHER_RESTS_MAX)
+            gather->rests_next = GATHER_RESTS_MAX;
+        gather->rests = gather->rests_next;
+    } else {
+        gather->rests_next = 0;
+    }
+    gather->expected = 0;
+}
+
+uint32_t broker_gather_us(const struct broker *broker)
+{
+    return broker->gather.expected ? broker->gather.limit_us : 0;
+}
+
+/* Whether the open commit is to wait for more publishes. */
+static bool is_gathering(struct broker *broker)
+{
+    struct gather *gather = &broker->gather;
+
+    if (gather->expected && (gather->open_waits >= gather->expected ||
+                             broker->now_ms - gather->since_ms >= GATHER_MS_MAX))
+        broker_gather_over(broker);
+    return gather->expected != 0;
+}
+
+static int seal_open(struct broker *broker)
+{
+    int rc = store_seal(broker->store);
+
+    if (rc)
+        return rc;
+    broker->open_since_ms = 0;
+    broker->commit_wanted = false;
+    broker->gather.sealed_waits = broker->gather.open_waits;
+    broker->gather.open_waits = 0;
+    return 0;
+}
+
 /* Seals if it is time; returns how long until it may be, or -1. */
 static int seal_if_due(struct broker *broker)
 {
@@ -126,11 +206,9 @@ static int seal_if_due(struct broker *broker)
     age = broker->now_ms - broker->open_since_ms;
     if (!broker->commit_wanted && bytes < SEAL_BYTES && age < SEAL_AGE_MS)
         return (int)(SEAL_AGE_MS - age);
-    if (store_seal(broker->store))
-        return SEAL_AGE_MS; /* no memory: the commit stays open */
-    broker->open_since_ms = 0;
-    broker->commit_wanted = false;
-    return -1;
+    if (is_gathering(broker))
+        return GATHER_MS_MAX;
+    return seal_open(broker) ? SEAL_AGE_MS : -1; /* without memory the commit stays open */
 }
 
 /* Milliseconds until the earliest deadline, or -1. */
@@ -186,6 +264,7 @@ static void on_durable(void *context, uint64_t commit)
         channel_settle_confirms(channel);
     /* Those that still wait do so for the commit that is open now. */
     broker->commit_wanted = broker->waiting_first != NULL;
+    gather_begin(broker);
     if (broker->store_held_back)
         resume_publishers(broker);
 }

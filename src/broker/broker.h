@@ -57,6 +57,17 @@ enum broker_alarm {
     BROKER_ALARM_STORE = 4,  /* writes fail: also told as "low on disk" */
 };
 
+/** struct gather - publishers that have just been confirmed are given time to publish again */
+struct gather {
+    uint32_t open_waits;   /* publishes that wait for the open commit */
+    uint32_t sealed_waits; /* and for the one that is being synced */
+    uint32_t expected;     /* seal when so many wait; 0: not gathering */
+    uint32_t limit_us;     /* or after so long */
+    uint64_t since_ms;
+    uint64_t sync_us_total; /* as the store had it at the last commit */
+    uint32_t rests, rests_next; /* commits not to gather for, as gathering did not pay */
+};
+
 struct broker {
     struct broker_settings settings;
     struct store *store;       /* borrowed; NULL until broker_attach_store() */
@@ -78,6 +89,7 @@ struct broker {
     struct channel *waiting_first;  /* channels that wait for a commit */
     uint64_t durable_commit;        /* every commit up to here is on disk */
     bool commit_wanted;             /* somebody waits for the open commit */
+    struct gather gather;
     uint64_t open_since_ms;         /* when the open commit got its first change; 0: empty */
     struct timers timers;           /* queues' deadlines, by now_ms */
     size_t dead_letter_work; /* done in this turn */
@@ -127,6 +139,15 @@ int broker_end(struct broker *broker);
  * Those that are there already stay. Source: RabbitMQ's vm_memory_high_watermark_paging_ratio.
  */
 void broker_set_paging(struct broker *broker, bool low);
+
+/**
+ * broker_gather_us() - how long after its beginning a gathering has to end; 0: there is none
+ *
+ * Asked after broker_end(). The caller then has a turn in which it calls broker_gather_over(),
+ * unless broker_gather_us() has become 0 meanwhile. A caller without so fine a clock may do nothing.
+ */
+uint32_t broker_gather_us(const struct broker *broker);
+void broker_gather_over(struct broker *broker);
 
 /** broker_set_alarm() - raise or clear one alarm: publishers are blocked while any is raised */
 void broker_set_alarm(struct broker *broker, enum broker_alarm alarm, bool raised);

@@ -265,6 +265,7 @@ void channel_wait_for_commit(struct channel *channel)
     struct broker *broker = channel->connection->broker;
 
     broker->commit_wanted = true;
+    broker->gather.open_waits++;
     if (channel->in_waiting_list)
         return;
     channel->in_waiting_list = true;

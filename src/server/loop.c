@@ -3,7 +3,8 @@
  *
  * event_base_loop(EVLOOP_ONCE) waits once and calls back for everything that was ready; that is the
  * body of a turn. All deadlines share one libevent timer, which is moved only when the earliest
- * deadline moves. Deferred work is run as one batch a turn: what defers itself again waits for the
+ * deadline moves. A gathering of the broker ends within a fraction of a millisecond, which epoll's
+ * timeout cannot tell, so it has a descriptor of its own. Deferred work is run as one batch a turn: what defers itself again waits for the
  * next turn, so that nobody can hold the loop.
  */
 #include "server/loop.h"
@@ -12,7 +13,9 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "broker/broker.h"
 #include "store/store.h"
@@ -32,6 +35,9 @@ struct loop {
     struct store *store;
     struct event *store_event;
     bool poll_store; /* it has no descriptor */
+    int gather_fd; /* timer: how long a commit waits for more */
+    struct event *gather_event;
+    bool gather_set;
     struct event *timer_event;
     uint64_t timer_ms; /* what timer_event is set to; UINT64_MAX: not set */
     struct timers timers;
@@ -125,6 +131,31 @@ static void on_store(evutil_socket_t fd, short what, void *context)
     store_poll(loop->store);
 }
 
+static void on_gather(evutil_socket_t fd, short what, void *context)
+{
+    struct loop *loop = context;
+    uint64_t times;
+
+    (void)what;
+    if (read(fd, &times, sizeof times) < 0)
+        return; /* set anew meanwhile */
+    loop_enter(loop);
+    loop->gather_set = false;
+    broker_gather_over(loop->broker);
+}
+
+/* Follow the broker: start the timer when a gathering begins, stop it when it has ended. */
+static void loop_set_gather(struct loop *loop)
+{
+    uint32_t limit_us = broker_gather_us(loop->broker);
+    struct itimerspec limit = { .it_value = { .tv_nsec = (long)limit_us * 1000 } };
+
+    if (loop->gather_set == (limit_us != 0))
+        return;
+    loop->gather_set = limit_us != 0;
+    (void)timerfd_settime(loop->gather_fd, 0, &limit, NULL); /* cannot fail with such a limit */
+}
+
 static void on_signal(evutil_socket_t number, short what, void *context)
 {
     struct loop_signal *entry = context;
@@ -140,6 +171,7 @@ int loop_new(struct broker *broker, struct loop **ret_loop)
 
     if (!loop)
         return -ENOMEM;
+    loop->gather_fd = -1;
     loop->broker = broker;
     loop->timer_ms = UINT64_MAX;
     loop->broker_due_ms = UINT64_MAX;
@@ -150,6 +182,13 @@ int loop_new(struct broker *broker, struct loop **ret_loop)
         return -ENOMEM;
     loop->timer_event = evtimer_new(loop->base, on_timer, loop);
     if (!loop->timer_event)
+        return -ENOMEM;
+    loop->gather_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (loop->gather_fd < 0)
+        return -errno;
+    loop->gather_event =
+        event_new(loop->base, loop->gather_fd, EV_READ | EV_PERSIST, on_gather, loop);
+    if (!loop->gather_event || event_add(loop->gather_event, NULL))
         return -ENOMEM;
     *ret_loop = TAKE(loop);
     return 0;
@@ -162,6 +201,10 @@ void loop_free(struct loop *loop)
     loop_forget_store(loop);
     for (unsigned i = 0; i < loop->signal_count; i++)
         event_free(loop->signals[i].event);
+    if (loop->gather_event)
+        event_free(loop->gather_event);
+    if (loop->gather_fd >= 0)
+        (void)close(loop->gather_fd);
     if (loop->timer_event)
         event_free(loop->timer_event);
     timers_release(&loop->timers);
@@ -250,6 +293,7 @@ static void loop_end_turn(struct loop *loop)
     work_run(loop, &loop->deferred);
     wait_ms = broker_end(loop->broker);
     loop->broker_due_ms = wait_ms < 0 ? UINT64_MAX : loop->now_ms + (uint64_t)wait_ms;
+    loop_set_gather(loop);
     work_run(loop, &loop->flushes);
     loop->in_turn = false;
 }
