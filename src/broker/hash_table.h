@@ -71,7 +71,8 @@ static inline struct hash_link *hash_table_next(const struct hash_link *link)
 
 /**
  * hash_table_fetch_bucket(), hash_table_fetch_first() - begin to bring into the processor's cache
- * what hash_table_first() will look at: one, then some time later the other. The table is not empty.
+ * what hash_table_first() will look at: one, then some time later the other
+ * @table: not empty
  */
 static inline void hash_table_fetch_bucket(const struct hash_table *table, uint64_t hash)
 {
