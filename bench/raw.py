@@ -144,22 +144,31 @@ class Client:
                          + bytes([2 if automatic_ack else 0]) + EMPTY_TABLE))
         self.expect(60, 21)
 
-    def drain(self, count, delivery_bytes, ack_every):
-        """Read so many equal deliveries, acknowledging them by length, not one by one."""
-        read, acked = len(self.pending), 0
+    def drain(self, count, ack_every):
+        """Read so many deliveries as long as the first, counted and acknowledged by length."""
+        length = 0
+        while True:  # the first: a method, a header, a body
+            kind, payload = self.next()
+            length += len(payload) + 8
+            if kind == 3:
+                break
+        read, acked = length + len(self.pending), 0
         self.pending = b''
         while acked < count:
-            read += len(self.read())
-            got = read // delivery_bytes
+            got = read // length
             if got - acked >= ack_every or got >= count:
                 self.send(method(60, 80, struct.pack('>QB', got, 1)))
                 acked = got
+            if acked < count:
+                read += len(self.read())
+        if read != count * length:
+            raise Closed(f'{count} deliveries of {length} bytes were expected, {read} bytes came')
+
+    def message_count(self, queue):
+        """Of ready messages; raises when the broker closed the channel before."""
+        self.send(method(50, 10, b'\0\0' + short(queue) + b'\1' + EMPTY_TABLE))
+        payload = self.expect(50, 11)
+        return struct.unpack_from('>I', payload, 5 + payload[4])[0]
 
     def close(self):
         self.socket.close()
-
-
-def delivery_bytes(exchange, key, body_bytes):
-    """What a delivery of a persistent message to consumer c takes on the wire."""
-    deliver = 4 + 2 + 8 + 1 + len(short(exchange)) + len(short(key))
-    return 8 + deliver + 8 + 14 + 1 + 8 + body_bytes

@@ -4,6 +4,7 @@ Each function measures Leveret alone, on a server started for it, and returns li
 measured, its figure as text, its budget as text, and whether it is inside (None: no budget).
 """
 import os
+import statistics
 import time
 from collections import namedtuple
 
@@ -31,6 +32,12 @@ def need(report):
     return report
 
 
+def check_empty(client, queue):
+    left = client.message_count(queue)
+    if left:
+        raise raw.Closed(f'{left} messages are left in {queue}')
+
+
 def reset_peak(pid):
     with open(f'/proc/{pid}/clear_refs', 'w') as file:
         file.write('5')
@@ -50,9 +57,12 @@ def rss_kb(pid):
 
 
 def cpu_seconds(pid):
-    with open(f'/proc/{pid}/stat') as file:
-        fields = file.read().rsplit(')', 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+    """Of all threads, to the nanosecond."""
+    total = 0
+    for thread in os.listdir(f'/proc/{pid}/task'):
+        with open(f'/proc/{pid}/task/{thread}/schedstat') as file:
+            total += int(file.read().split()[0])
+    return total / 1e9
 
 
 def between_syncs(server, options):
@@ -93,7 +103,7 @@ def efficiency(server, options):
 
 
 def long_queue(server, options):
-    count, body = options.scale_messages, b'x' * 100
+    count, body = options.scale_messages // 500 * 500, b'x' * 100
     client = raw.Client(server.port, 600)
     client.send(raw.declare('long'))
     client.expect(50, 11)
@@ -115,8 +125,9 @@ def long_queue(server, options):
     reset_peak(server.pid)
     start = time.monotonic()
     client.consume('long', 0)
-    client.drain(count // 500 * 500, raw.delivery_bytes('', 'long', 100), 1000)
+    client.drain(count, 1000)
     rate = count / (time.monotonic() - start)
+    check_empty(client, 'long')
     client.close()
     return lines + [limit(what + ': peak RSS draining', peak_mb(server.pid), 150, ' MB'),
                     least(what + ': drained a second', rate, 300_000)]
@@ -229,7 +240,43 @@ def beside_a_stalled_reader(server, options):
                  None)]
 
 
-LINES = [efficiency, long_queue, many_queues, topic_bindings, wide_fanout, beside_a_stalled_reader]
+def pass_through(server, name, arguments, count):
+    """CPU microseconds a transient message takes into a queue with these arguments and out."""
+    client = raw.Client(server.port)
+    client.send(raw.declare(name, arguments, durable=False))
+    client.expect(50, 11)
+    client.select_confirms()
+    batch = raw.publish('', name, b'x' * 100, False) * 500
+    before = cpu_seconds(server.pid)
+    for _ in range(count // 500):
+        client.publish_confirmed(batch, 500, 2000)
+    client.wait_confirms()
+    client.consume(name, 0)
+    client.drain(count, 100)
+    check_empty(client, name)
+    used = cpu_seconds(server.pid) - before
+    client.close()
+    return used / count * 1e6
+
+
+def queue_arguments(server, options):
+    """What arguments that never come to act cost, each alternated with a plain queue."""
+    count = 50_000 if options.quick else 200_000
+    lines = []
+    for what, arguments in (('a TTL', {'x-message-ttl': 3_600_000}),
+                            ('a length limit', {'x-max-length': 10_000_000}),
+                            ('a dead-letter exchange', {'x-dead-letter-exchange': 'amq.fanout'})):
+        name = what.replace(' ', '-')
+        pass_through(server, 'plain', {}, count)
+        pairs = [(pass_through(server, name, arguments, count),
+                  pass_through(server, 'plain', {}, count)) for _ in range(7)]
+        lines.append(limit(f'CPU per message, a queue with {what} against a plain one',
+                           statistics.median(with_it / plain for with_it, plain in pairs), 1.10))
+    return lines
+
+
+LINES = [efficiency, long_queue, many_queues, topic_bindings, wide_fanout, beside_a_stalled_reader,
+         queue_arguments]
 
 
 def measure(server, options):

@@ -89,8 +89,9 @@ def main():
         for server in servers:
             server.stop()
         shutil.rmtree(base, ignore_errors=True)
-    failed = scale.failures(lines) + sorted({f'{row}: {report["error"]}' for row, per in results.items()
-                     for reports in per.values() for report in reports if 'error' in report})
+    failed = scale.failures(lines)
+    failed += sorted({f'{row}: {report["error"]}' for row, per in results.items()
+                      for reports in per.values() for report in reports if 'error' in report})
     if failed:
         fail('failed runs: ' + '; '.join(failed))
 
