@@ -7,6 +7,7 @@
 #ifndef BENCH_FLOW_INTERNAL_H
 #define BENCH_FLOW_INTERNAL_H
 
+#include "meter.h"
 #include "perf.h"
 
 enum {
@@ -14,6 +15,7 @@ enum {
     BLOCK_BYTES = 128 * 1024,         /* of encoded messages; stays in the second-level cache */
     SEND_BYTES = 256 * 1024,          /* per producer and wake-up */
     PARTIAL_BYTES = 131072 + WIRE_OVERHEAD,
+    VARIED_MESSAGES = 32,             /* of different sizes, in a block at least */
     BODY_INDEXED = 8, BODY_STAMPED = 16,
 };
 
@@ -32,9 +34,10 @@ struct publish { /* some messages that were handed over at one time */
 struct producer {
     struct link link;
     uint8_t *block;
-    size_t message_bytes, body_at; /* one message as encoded; where its body starts */
+    size_t *starts, *body_starts;  /* where each message of the block and its body start */
     uint64_t limit;                /* messages to publish in all */
-    uint64_t queued, sent_bytes;   /* messages released for sending; bytes that have left */
+    uint64_t queued;               /* messages released for sending */
+    uint64_t sent, sent_bytes;     /* messages and bytes that have left */
     uint64_t due_ns;               /* with a rate: when the next message is due */
     uint64_t lowest, ahead;        /* first unconfirmed tag; confirmed ones above it */
     uint8_t *done;                 /* by tag modulo span: confirmed above lowest */
@@ -42,12 +45,15 @@ struct producer {
     uint64_t publish_head, publish_tail;
 };
 
+/* What is due of a delivery: its method, its header, its first body frame, the others. */
+enum stage { STAGE_METHOD, STAGE_HEADER, STAGE_BODY, STAGE_REST };
+
 struct consumer {
     struct link link;
     uint64_t tag, body_left;
-    bool in_content; /* a header or body frame is due */
-    bool body_known; /* the header was seen */
-    unsigned unacked;
+    enum stage stage;
+    uint64_t acked;  /* the last tag acknowledged */
+    uint64_t worked, due_ns; /* with a rate: the last tag worked off; when the next one is */
     uint32_t *next_index; /* per producer: the next place in its block; NULL if not checked */
     size_t out_at;        /* in client.out, which holds acks the socket did not take */
 };
@@ -59,9 +65,14 @@ struct flow {
     int epoll_fd;
     unsigned block_messages, span; /* span: a power of two above the confirm window */
     uint64_t interval_ns;          /* with a rate: between two messages of one producer */
+    uint64_t work_ns; /* with a rate of consumers: what one of them takes for a message */
+    struct route route;
+    uint64_t body_least, body_most; /* what deliveries may have */
+    bool body_checked;              /* bodies are numbered, or stamped, and it matters */
+    struct meter *meter;
     uint64_t sent, confirmed, nacked, consumed, moved; /* moved: bytes, to notice a standstill */
     struct { uint64_t sent, confirmed, nacked, consumed; } base; /* at the warm-up's end */
-    uint64_t begin_ns, stop_ns, progress_ns, progress_moved;
+    uint64_t now_ns, begin_ns, stop_ns, progress_ns, progress_moved;
     double begin_cpu_us;
     bool measuring, stopped;
     char blocked[128];
@@ -89,6 +100,9 @@ void producer_frame(struct flow *flow, struct producer *producer, const struct w
 /** producer_allowance() - how many more messages a producer may release now */
 uint64_t producer_allowance(const struct flow *flow, const struct producer *producer);
 
+/** producer_bytes() - how many bytes the first @n messages of a producer are */
+uint64_t producer_bytes(const struct flow *flow, const struct producer *producer, uint64_t n);
+
 /** producer_send() - release what may be released, unless there is a rate, and write */
 void producer_send(struct flow *flow, struct producer *producer);
 
@@ -102,8 +116,11 @@ void consumer_start(struct flow *flow, unsigned number);
 void consumer_frame(struct flow *flow, struct consumer *consumer, const struct wire_frame *frame,
                     uint64_t now_ns);
 
-/** consumer_append_ack() - acknowledge everything delivered so far */
-void consumer_append_ack(struct consumer *consumer);
+/** consumer_append_ack() - acknowledge everything delivered up to a tag */
+void consumer_append_ack(struct consumer *consumer, uint64_t tag);
+
+/** consumer_work() - with a rate of consumers: acknowledge what has been worked off by now */
+void consumer_work(struct flow *flow, struct consumer *consumer, uint64_t now_ns);
 
 /** consumer_flush() - write the acknowledgements that wait */
 void consumer_flush(struct flow *flow, struct consumer *consumer);

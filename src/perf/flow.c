@@ -24,15 +24,24 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum { EVENTS = 64 };
+
+enum { QUIET_S = 1 }; /* without an expected number, deliveries have ended after this long */
 
 static volatile sig_atomic_t interrupted;
 
 static void on_signal(int number)
 {
     (void)number;
-    interrupted = 1;
+    if (interrupted++)
+        _exit(130); /* asked twice: without a summary, and without cleaning up */
+}
+
+bool flow_interrupted(void)
+{
+    return interrupted;
 }
 
 void flow_other_method(struct flow *flow, const struct wire_frame *frame)
@@ -129,22 +138,29 @@ static uint64_t flow_expected(const struct flow *flow)
 
     if (!settings->consumers)
         return 0;
-    return (flow->sent - flow->nacked) * (settings->fanout ? settings->fanout : 1);
+    if (!settings->producers)
+        return settings->count;
+    return (flow->sent - flow->nacked) * flow->route.copies;
 }
 
 static bool flow_done(const struct flow *flow)
 {
+    const struct settings *settings = flow->settings;
     unsigned i;
 
-    for (i = 0; i < flow->settings->producers; i++) {
+    for (i = 0; i < settings->producers; i++) {
         const struct producer *producer = &flow->producers[i];
 
-        if (producer->queued * producer->message_bytes != producer->sent_bytes ||
+        if (producer->queued != producer->sent ||
             (!flow->stopped && producer->queued < producer->limit))
             return false;
     }
-    if (flow->settings->confirm_window && flow->confirmed < flow->sent)
+    if (settings->confirm_window && flow->confirmed < flow->sent)
         return false;
+    if (!settings->producers)
+        return flow->stopped || (settings->count && flow->consumed >= settings->count);
+    if (settings->consumers && !flow->route.copies)
+        return flow->now_ns - flow->progress_ns >= QUIET_S * UINT64_C(1000000000);
     return flow->consumed >= flow_expected(flow);
 }
 
@@ -166,9 +182,11 @@ static void begin_measuring(struct flow *flow, uint64_t now_ns)
 static void check_clock(struct flow *flow, uint64_t start_ns)
 {
     uint64_t now_ns = usage_now_ns();
+    struct counters counters = { flow->sent, flow->confirmed, flow->consumed };
 
+    flow->now_ns = now_ns;
     if (interrupted)
-        wire_fail("interrupted");
+        flow->stopped = true;
     if (!flow->measuring && (double)(now_ns - start_ns) >= flow->settings->warmup_s * 1e9)
         begin_measuring(flow, now_ns);
     if (flow->stop_ns && now_ns >= flow->stop_ns)
@@ -177,6 +195,7 @@ static void check_clock(struct flow *flow, uint64_t start_ns)
         flow->progress_moved = flow->moved;
         flow->progress_ns = now_ns;
     }
+    meter_tick(flow->meter, &counters, now_ns, false);
     if (now_ns - flow->progress_ns > (uint64_t)flow->settings->address.timeout_s * 1000000000u)
         wire_fail("nothing moved for %u s: %llu published, %llu confirmed, %llu consumed of %llu%s",
                   flow->settings->address.timeout_s, (unsigned long long)flow->sent,
@@ -184,25 +203,27 @@ static void check_clock(struct flow *flow, uint64_t start_ns)
                   (unsigned long long)flow_expected(flow), flow->blocked);
 }
 
-/* How long epoll may sleep: until the next message is due, or 100 ms for the clock's sake. */
+static uint64_t shorter(uint64_t wait_ns, uint64_t due_ns, uint64_t now_ns)
+{
+    if (due_ns <= now_ns)
+        return 0;
+    return due_ns - now_ns < wait_ns ? due_ns - now_ns : wait_ns;
+}
+
+/* How long epoll may sleep: until a message or an acknowledgement is due, at most 100 ms. */
 static struct timespec next_wait(struct flow *flow)
 {
-    uint64_t wait_ns = 100000000, now_ns;
+    uint64_t wait_ns = 100000000, now_ns = 0;
     unsigned i;
 
-    if (flow->interval_ns && !flow->stopped) {
+    if (flow->interval_ns || flow->work_ns)
         now_ns = usage_now_ns();
-        for (i = 0; i < flow->settings->producers; i++) {
-            const struct producer *producer = &flow->producers[i];
-
-            if (!producer_allowance(flow, producer))
-                continue;
-            if (producer->due_ns <= now_ns)
-                wait_ns = 0;
-            else if (producer->due_ns - now_ns < wait_ns)
-                wait_ns = producer->due_ns - now_ns;
-        }
-    }
+    for (i = 0; flow->interval_ns && !flow->stopped && i < flow->settings->producers; i++)
+        if (producer_allowance(flow, &flow->producers[i]))
+            wait_ns = shorter(wait_ns, flow->producers[i].due_ns, now_ns);
+    for (i = 0; flow->work_ns && i < flow->settings->consumers; i++)
+        if (flow->consumers[i].worked < flow->consumers[i].tag)
+            wait_ns = shorter(wait_ns, flow->consumers[i].due_ns, now_ns);
     return (struct timespec){ .tv_nsec = (long)wait_ns };
 }
 
@@ -221,6 +242,16 @@ static void send_due(struct flow *flow)
     }
 }
 
+/* In nanoseconds where the kernel can (Linux 5.11), else in milliseconds, rounded up. */
+static int wait_events(struct flow *flow, struct epoll_event *events, const struct timespec *wait)
+{
+    int n = epoll_pwait2(flow->epoll_fd, events, EVENTS, wait, NULL);
+
+    if (n < 0 && errno == ENOSYS)
+        n = epoll_wait(flow->epoll_fd, events, EVENTS, (int)((wait->tv_nsec + 999999) / 1000000));
+    return n;
+}
+
 static void run_loop(struct flow *flow)
 {
     uint64_t start_ns = usage_now_ns();
@@ -233,20 +264,24 @@ static void run_loop(struct flow *flow)
         flow->producers[i].due_ns =
             start_ns + flow->interval_ns * (unsigned)i / flow->settings->producers;
     check_clock(flow, start_ns);
+    for (i = 0; i < (int)flow->settings->consumers; i++) /* what came right behind consume-ok */
+        link_event(flow, &flow->consumers[i].link, EPOLLIN);
     while (!flow_done(flow)) {
         wait = next_wait(flow);
-        n = epoll_pwait2(flow->epoll_fd, events, EVENTS, &wait, NULL);
+        n = wait_events(flow, events, &wait);
         if (n < 0 && errno != EINTR)
             wire_fail("epoll: %s", strerror(errno));
         for (i = 0; i < n; i++)
             link_event(flow, events[i].data.ptr, events[i].events);
         if (flow->interval_ns)
             send_due(flow);
+        for (i = 0; flow->work_ns && i < (int)flow->settings->consumers; i++)
+            consumer_work(flow, &flow->consumers[i], usage_now_ns());
         check_clock(flow, start_ns);
     }
     if (!flow->measuring)
         wire_fail("the run ended during its warm-up");
-    if (flow->consumed > flow_expected(flow))
+    if (flow->route.copies && flow->consumed > flow_expected(flow))
         wire_fail("%llu deliveries of %llu messages", (unsigned long long)flow->consumed,
                   (unsigned long long)flow_expected(flow));
 }
@@ -294,8 +329,8 @@ static void flow_settle(struct flow *flow)
         struct consumer *consumer = &flow->consumers[i];
         struct wire_buf *out = &consumer->link.client.out;
 
-        if (consumer->unacked)
-            consumer_append_ack(consumer);
+        if (flow->settings->ack_every && consumer->tag > consumer->acked)
+            consumer_append_ack(consumer, consumer->tag);
         out->size -= consumer->out_at;
         if (out->size)
             memmove(out->data, out->data + consumer->out_at, out->size);
@@ -316,6 +351,8 @@ static void flow_release(struct flow *flow)
     for (i = 0; i < flow->settings->producers; i++) {
         client_close(&flow->producers[i].link.client);
         free(flow->producers[i].block);
+        free(flow->producers[i].starts);
+        free(flow->producers[i].body_starts);
         free(flow->producers[i].done);
         free(flow->producers[i].publishes);
     }
@@ -324,7 +361,7 @@ static void flow_release(struct flow *flow)
     free(flow);
 }
 
-static void catch_signals(void)
+void flow_catch_signals(void)
 {
     struct sigaction action = { .sa_handler = on_signal }; /* no restart: calls must return */
 
@@ -332,33 +369,78 @@ static void catch_signals(void)
         wire_fail("sigaction: %s", strerror(errno));
 }
 
-void flow_run(const struct settings *settings, struct flow_result *ret_result)
+/* How many messages a block has: what fits, in whole cycles of the routing keys. */
+static unsigned block_messages(const struct settings *settings, struct route route)
 {
-    struct flow *flow = calloc(1, sizeof *flow);
-    uint64_t end_ns;
+    uint64_t mean = ((uint64_t)settings->body_bytes.least + settings->body_bytes.most) / 2;
+    unsigned count = (unsigned)(BLOCK_BYTES / (mean + 64));
 
-    if (!flow)
-        wire_fail("out of memory");
+    if (count < VARIED_MESSAGES && settings->body_bytes.least < settings->body_bytes.most)
+        count = VARIED_MESSAGES; /* a range of sizes takes some, however large */
+    count += route.stride - 1;
+    count -= count % route.stride;
+    return count ? count : 1;
+}
+
+static void flow_init(struct flow *flow, const struct settings *settings,
+                      struct flow_result *result, struct meter *meter)
+{
     flow->settings = settings;
-    flow->result = ret_result;
-    flow->block_messages = BLOCK_BYTES / (settings->body_bytes + 64);
-    if (!flow->block_messages)
-        flow->block_messages = 1;
+    flow->result = result;
+    flow->meter = meter;
+    flow->route = topology_route(settings);
+    flow->block_messages = block_messages(settings, flow->route);
     for (flow->span = 2; flow->span < 4 * settings->confirm_window;)
         flow->span *= 2;
     if (settings->rate > 0)
         flow->interval_ns = (uint64_t)(1e9 * settings->producers / settings->rate);
+    flow->body_checked = settings->body_bytes.least >= BODY_INDEXED &&
+                         (flow->route.ordered || settings->rate > 0);
+    flow->body_least = flow->route.copies ? settings->body_bytes.least : 0;
+    flow->body_most = flow->route.copies ? settings->body_bytes.most : UINT64_MAX;
+    if (settings->consumer_rate > 0)
+        flow->work_ns = (uint64_t)(1e9 * settings->consumers / settings->consumer_rate);
+}
+
+/* When the run was over: not when the quiet was that showed it. */
+static uint64_t end_of(const struct flow *flow)
+{
+    const struct settings *settings = flow->settings;
+    bool quiet_end = settings->producers && settings->consumers && !flow->route.copies;
+
+    return quiet_end && flow->progress_ns > flow->begin_ns ? flow->progress_ns : usage_now_ns();
+}
+
+void flow_run(const struct settings *settings, struct flow_result *ret_result)
+{
+    static struct meter meter;
+    struct flow *flow = calloc(1, sizeof *flow);
+    struct counters counters;
+    uint64_t end_ns;
+
+    if (!flow)
+        wire_fail("out of memory");
+    flow_init(flow, settings, ret_result, &meter);
     (void)prctl(PR_SET_TIMERSLACK, 1L, 0L, 0L, 0L); /* only a rate's evenness depends on it */
-    catch_signals();
+    flow_catch_signals();
     flow_connect(flow);
+    meter = (struct meter){
+        .unit = "published", .interval_s = settings->interval_s, .quiet = settings->quiet,
+        .latency_ns = &ret_result->deliver_ns, .fallback_ns = &ret_result->confirm_ns,
+        .series = &ret_result->series, .start_ns = usage_now_ns(),
+    };
+    meter.last_ns = meter.start_ns;
     run_loop(flow);
-    end_ns = usage_now_ns();
+    end_ns = end_of(flow);
     ret_result->client_cpu_us = usage_self_cpu_us() - flow->begin_cpu_us;
+    counters = (struct counters){ flow->sent, flow->confirmed, flow->consumed };
+    meter_tick(&meter, &counters, end_ns > meter.last_ns ? end_ns : meter.last_ns, true);
     flow_settle(flow);
     if (!settings->consumers && !settings->confirm_window)
         end_ns = usage_now_ns(); /* only the channel's end shows that all has been taken in */
     usage_sample(&settings->server, &ret_result->after);
     ret_result->wall_s = (double)(end_ns - flow->begin_ns) / 1e9;
+    ret_result->interrupted = interrupted;
     ret_result->published = flow->sent - flow->base.sent;
     ret_result->confirmed = flow->confirmed - flow->base.confirmed;
     ret_result->nacked = flow->nacked - flow->base.nacked;

@@ -1,15 +1,15 @@
 /*
  * hist.h - a log-linear histogram of durations
  *
- * Values below 128 have a cell each; above, every power of two is cut into 64 cells, so a
- * percentile is read back within 1.6 % of the truth from a table of fixed size, whatever came in.
+ * Values below 256 have a cell each; above, every power of two is cut into 128 cells, so a
+ * percentile is read back within 0.8 % of the truth from a table of fixed size, whatever came in.
  */
 #ifndef PERF_HIST_H
 #define PERF_HIST_H
 
 #include <stdint.h>
 
-enum { HIST_SUB_BITS = 6, HIST_SUB = 1 << HIST_SUB_BITS, HIST_CELLS = 60 * HIST_SUB };
+enum { HIST_SUB_BITS = 7, HIST_SUB = 1 << HIST_SUB_BITS, HIST_CELLS = 58 * HIST_SUB };
 
 struct hist {
     uint64_t total, max;
@@ -48,6 +48,21 @@ static inline uint64_t hist_percentile(const struct hist *hist, double percent)
         return edge < hist->max ? edge : hist->max;
     }
     return hist->max;
+}
+
+/**
+ * hist_since() - what was added to a histogram since an earlier copy of it
+ * @ret_hist:  its largest value is that of the whole, which bounds it
+ */
+static inline void hist_since(const struct hist *now, const struct hist *earlier,
+                              struct hist *ret_hist)
+{
+    unsigned cell;
+
+    for (cell = 0; cell < HIST_CELLS; cell++)
+        ret_hist->cells[cell] = now->cells[cell] - earlier->cells[cell];
+    ret_hist->total = now->total - earlier->total;
+    ret_hist->max = now->max;
 }
 
 #endif

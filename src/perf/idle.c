@@ -82,7 +82,7 @@ static void declare_pack(struct client *client, const struct settings *settings,
 
     for (i = from; i < to; i++) {
         topology_queue(settings, i, name);
-        client_put_queue_declare(client, name, settings->durable);
+        client_put_queue_declare(client, name, &settings->queue_kind);
         client_put_queue_bind(client, name, "amq.direct", name);
     }
     client_flush(client);

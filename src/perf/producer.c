@@ -2,7 +2,8 @@
  * producer.c - publishing from a block of messages encoded once, and counting confirms
  *
  * A message is released when limit, confirm window and rate allow it, and sent when the socket
- * takes it; both are counters, since message n is always at the same place of the block. With
+ * takes it; both are counters, since message n is always at the same place of the block, also where
+ * messages differ in size, key or priority: the block holds a cycle of them, drawn once. With
  * confirms, `lowest` is the first tag not yet confirmed and a byte per tag marks those confirmed
  * above it, so that brokers may confirm in any order; a ring of (last tag, time) entries, one
  * for each release, gives every confirm its latency.
@@ -10,9 +11,18 @@
 #include "flow-internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+
+struct draft { /* what encoding a block needs */
+    struct wire_buf block;
+    struct wire_message message; /* what all messages of the block have in common */
+    uint8_t *body;
+    uint64_t random;
+    unsigned number; /* of the producer */
+};
 
 static void note_confirmed(struct flow *flow, struct producer *producer, uint64_t now_ns)
 {
@@ -38,7 +48,7 @@ static void note_confirmed(struct flow *flow, struct producer *producer, uint64_
 }
 
 static void handle_confirm(struct flow *flow, struct producer *producer,
-                           const struct wire_frame *frame, uint64_t now_ns)
+                    const struct wire_frame *frame, uint64_t now_ns)
 {
     uint64_t tag = wire_get64(frame->payload + 4), at, fresh = 0;
     bool multiple = frame->payload[12] & 1;
@@ -64,7 +74,7 @@ static void handle_confirm(struct flow *flow, struct producer *producer,
 }
 
 void producer_frame(struct flow *flow, struct producer *producer,
-                           const struct wire_frame *frame, uint64_t now_ns)
+                    const struct wire_frame *frame, uint64_t now_ns)
 {
     uint32_t id;
 
@@ -85,7 +95,7 @@ uint64_t producer_allowance(const struct flow *flow, const struct producer *prod
 {
     unsigned window = flow->settings->confirm_window;
     uint64_t open = producer->queued + 1 - producer->lowest; /* from the first unconfirmed on */
-    uint64_t unsent = producer->queued - producer->sent_bytes / producer->message_bytes;
+    uint64_t unsent = producer->queued - producer->sent;
     uint64_t n = producer->limit - producer->queued;
 
     if (flow->stopped)
@@ -114,17 +124,40 @@ void producer_release_due(struct flow *flow, struct producer *producer, uint64_t
     size_t at;
 
     while (allowance-- && producer->due_ns <= now_ns) {
-        at = producer->queued % flow->block_messages * producer->message_bytes;
-        wire_set64(producer->block + at + producer->body_at + BODY_INDEXED, producer->due_ns);
+        at = producer->body_starts[producer->queued % flow->block_messages];
+        wire_set64(producer->block + at + BODY_INDEXED, producer->due_ns);
         producer_release(flow, producer, 1, producer->due_ns);
         producer->due_ns += flow->interval_ns;
     }
 }
 
+uint64_t producer_bytes(const struct flow *flow, const struct producer *producer, uint64_t n)
+{
+    return n / flow->block_messages * producer->starts[flow->block_messages] +
+           producer->starts[n % flow->block_messages];
+}
+
+/* How many whole messages the bytes sent are: the one that byte lies in, by halving. */
+static uint64_t messages_sent(const struct flow *flow, const struct producer *producer)
+{
+    size_t block_bytes = producer->starts[flow->block_messages];
+    size_t rest = producer->sent_bytes % block_bytes;
+    unsigned low = 0, high = flow->block_messages, middle;
+
+    while (high - low > 1) {
+        middle = low + (high - low) / 2;
+        if (producer->starts[middle] <= rest)
+            low = middle;
+        else
+            high = middle;
+    }
+    return producer->sent_bytes / block_bytes * flow->block_messages + low;
+}
+
 void producer_send(struct flow *flow, struct producer *producer)
 {
-    size_t block_bytes = flow->block_messages * producer->message_bytes, budget = SEND_BYTES;
-    uint64_t left, allowance, sent_before;
+    size_t block_bytes = producer->starts[flow->block_messages], budget = SEND_BYTES;
+    uint64_t left, allowance, sent;
     size_t at, part;
     ssize_t n;
 
@@ -132,7 +165,7 @@ void producer_send(struct flow *flow, struct producer *producer)
         allowance = flow->interval_ns ? 0 : producer_allowance(flow, producer);
         if (allowance)
             producer_release(flow, producer, allowance, usage_now_ns());
-        left = producer->queued * producer->message_bytes - producer->sent_bytes;
+        left = producer_bytes(flow, producer, producer->queued) - producer->sent_bytes;
         if (!left || !budget)
             break;
         at = producer->sent_bytes % block_bytes;
@@ -144,49 +177,75 @@ void producer_send(struct flow *flow, struct producer *producer)
             break;
         if (n < 0)
             wire_fail("send: %s", strerror(errno));
-        sent_before = producer->sent_bytes / producer->message_bytes;
         producer->sent_bytes += (size_t)n;
-        flow->sent += producer->sent_bytes / producer->message_bytes - sent_before;
+        sent = messages_sent(flow, producer);
+        flow->sent += sent - producer->sent;
+        producer->sent = sent;
         flow->moved += (size_t)n;
         budget -= (size_t)n;
     }
     flow_watch(flow, &producer->link, left ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
+/* One message of the block, with the body that all share; returns where its body starts. */
+static size_t encode_message(struct flow *flow, struct producer *producer, struct draft *draft,
+                             unsigned index)
+{
+    const struct settings *settings = flow->settings;
+    struct wire_message message = draft->message;
+    char key[NAME_BYTES], expiration[16];
+    size_t parts, frame_max = producer->link.client.frame_max;
+
+    topology_routing_key(settings, draft->number, index, key);
+    message.routing_key = key;
+    message.body_size = value_in(settings->body_bytes, &draft->random);
+    if (settings->has_expiration) {
+        (void)snprintf(expiration, sizeof expiration, "%u",
+                       value_in(settings->expiration_ms, &draft->random));
+        message.expiration = expiration;
+    }
+    if (settings->has_priority)
+        message.priority = (int)value_in(settings->priority, &draft->random);
+    if (settings->body_bytes.least >= BODY_INDEXED) {
+        wire_set32(draft->body, draft->number);
+        wire_set32(draft->body + 4, index);
+    }
+    wire_put_message(&draft->block, &message, (uint32_t)frame_max);
+    parts = (message.body_size + frame_max - WIRE_OVERHEAD - 1) / (frame_max - WIRE_OVERHEAD);
+    /* the body, less what frames around its parts take, but the first one's header */
+    return draft->block.size - message.body_size - parts * WIRE_OVERHEAD + (parts ? 7 : 0);
+}
+
 static void producer_encode(struct flow *flow, struct producer *producer, unsigned number)
 {
     const struct settings *settings = flow->settings;
-    char exchange[NAME_BYTES], queue[NAME_BYTES];
-    uint8_t *body = calloc(1, settings->body_bytes + 1u);
-    struct wire_buf block = { 0 };
-    struct wire_message message = {
-        .exchange = exchange,
-        .routing_key = settings->fanout ? "" : queue,
-        .body = body,
-        .persistent = settings->persistent,
-        .mandatory = !settings->consumers, /* who else would notice that it went nowhere? */
+    unsigned count = flow->block_messages, i;
+    char exchange[NAME_BYTES];
+    struct draft draft = {
+        .number = number,
+        .random = 88172645463325252u + number,
+        .body = calloc(1, settings->body_bytes.most + 1u),
+        .message = {
+            .exchange = exchange, .priority = -1, .headers = &settings->headers,
+            .persistent = settings->persistent,
+            /* without consumers, who else would notice that it went nowhere? */
+            .mandatory = settings->mandatory || !settings->consumers,
+        },
     };
-    unsigned i;
 
-    if (!body)
+    producer->starts = calloc(count + 1u, sizeof *producer->starts);
+    producer->body_starts = calloc(count, sizeof *producer->body_starts);
+    if (!draft.body || !producer->starts || !producer->body_starts)
         wire_fail("out of memory");
+    draft.message.body = draft.body;
     topology_exchange(settings, exchange);
-    topology_queue(settings, number % settings->queues, queue);
-    memset(body, 'x', settings->body_bytes);
-    wire_put_message(&block, &message, producer->link.client.frame_max);
-    producer->body_at = block.size + 7; /* what precedes the body, and a body frame's header */
-    block.size = 0;
-    message.body_size = settings->body_bytes;
-    for (i = 0; i < flow->block_messages; i++) {
-        if (settings->body_bytes >= BODY_INDEXED) {
-            wire_set32(body, number);
-            wire_set32(body + 4, i);
-        }
-        wire_put_message(&block, &message, producer->link.client.frame_max);
+    memset(draft.body, 'x', settings->body_bytes.most);
+    for (i = 0; i < count; i++) {
+        producer->body_starts[i] = encode_message(flow, producer, &draft, i);
+        producer->starts[i + 1] = draft.block.size;
     }
-    free(body);
-    producer->block = block.data;
-    producer->message_bytes = block.size / flow->block_messages;
+    free(draft.body);
+    producer->block = draft.block.data;
 }
 
 void producer_start(struct flow *flow, unsigned number)

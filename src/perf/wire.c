@@ -132,6 +132,28 @@ void wire_end(struct wire_buf *buf, size_t start)
     wire_put8(buf, WIRE_END);
 }
 
+static void put_header(struct wire_buf *buf, const struct wire_message *message)
+{
+    size_t start = wire_begin(buf, WIRE_HEADER, 1);
+    bool headers = message->headers && message->headers->size;
+
+    wire_put16(buf, BASIC_PUBLISH >> 16);
+    wire_put16(buf, 0);
+    wire_put64(buf, message->body_size);
+    wire_put16(buf, (headers ? 1u << 13 : 0) | (message->persistent ? 1u << 12 : 0) |
+                        (message->priority >= 0 ? 1u << 11 : 0) |
+                        (message->expiration ? 1u << 8 : 0));
+    if (headers)
+        wire_put_longstr(buf, message->headers->data, message->headers->size);
+    if (message->persistent)
+        wire_put8(buf, 2);
+    if (message->priority >= 0)
+        wire_put8(buf, (unsigned)message->priority);
+    if (message->expiration)
+        wire_put_shortstr(buf, message->expiration);
+    wire_end(buf, start);
+}
+
 void wire_put_message(struct wire_buf *buf, const struct wire_message *message, uint32_t frame_max)
 {
     size_t part_max = frame_max - WIRE_OVERHEAD;
@@ -144,14 +166,7 @@ void wire_put_message(struct wire_buf *buf, const struct wire_message *message, 
     wire_put8(buf, message->mandatory ? 1 : 0);
     wire_end(buf, start);
 
-    start = wire_begin(buf, WIRE_HEADER, 1);
-    wire_put16(buf, BASIC_PUBLISH >> 16);
-    wire_put16(buf, 0);
-    wire_put64(buf, message->body_size);
-    wire_put16(buf, message->persistent ? 1u << 12 : 0); /* delivery-mode is bit 12 */
-    if (message->persistent)
-        wire_put8(buf, 2);
-    wire_end(buf, start);
+    put_header(buf, message);
 
     for (at = 0; at < message->body_size; at += part) {
         part = message->body_size - at < part_max ? message->body_size - at : part_max;
@@ -211,8 +226,10 @@ static void receive_some(struct client *client)
         client->in_at = 0;
     }
     wire_reserve(&client->in, 4096);
-    n = recv(client->fd, client->in.data + client->in.size,
-             client->in.capacity - client->in.size, 0);
+    do
+        n = recv(client->fd, client->in.data + client->in.size,
+                 client->in.capacity - client->in.size, 0);
+    while (n < 0 && errno == EINTR); /* whoever catches signals looks for them elsewhere */
     if (n == 0)
         wire_fail("the broker closed the connection without a word");
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
@@ -245,9 +262,9 @@ void client_flush(struct client *client)
 
     while (at < client->out.size) {
         n = send(client->fd, client->out.data + at, client->out.size - at, MSG_NOSIGNAL);
-        if (n < 0)
+        if (n < 0 && errno != EINTR)
             wire_fail("send: %s", strerror(errno));
-        at += (size_t)n;
+        at += n > 0 ? (size_t)n : 0;
     }
     client->out.size = 0;
 }
@@ -349,20 +366,28 @@ void client_open(struct client *client, const struct client_address *address)
     wire_end(&client->out, start);
     client_call(client, CONNECTION_OPEN_OK);
 
-    start = wire_begin_method(&client->out, 1, CHANNEL_OPEN);
-    wire_put_shortstr(&client->out, "");
-    wire_end(&client->out, start);
+    client_put_channel_open(client, 1);
     client_call(client, CHANNEL_OPEN_OK);
 }
 
-void client_put_queue_declare(struct client *client, const char *queue, bool durable)
+void client_put_channel_open(struct client *client, unsigned channel)
+{
+    size_t start = wire_begin_method(&client->out, channel, CHANNEL_OPEN);
+
+    wire_put_shortstr(&client->out, "");
+    wire_end(&client->out, start);
+}
+
+void client_put_queue_declare(struct client *client, const char *queue,
+                              const struct wire_queue *kind)
 {
     size_t start = wire_begin_method(&client->out, 1, QUEUE_DECLARE);
 
     wire_put16(&client->out, 0);
     wire_put_shortstr(&client->out, queue);
-    wire_put8(&client->out, durable ? 2 : 0);
-    wire_put32(&client->out, 0);
+    wire_put8(&client->out, (kind->durable ? 2u : 0) | (kind->exclusive ? 4u : 0) |
+                                (kind->auto_delete ? 8u : 0));
+    wire_put_longstr(&client->out, kind->arguments.data, kind->arguments.size);
     wire_end(&client->out, start);
 }
 
@@ -376,6 +401,19 @@ void client_put_queue_bind(struct client *client, const char *queue, const char 
     wire_put_shortstr(&client->out, exchange);
     wire_put_shortstr(&client->out, routing_key);
     wire_put8(&client->out, 0);
+    wire_put32(&client->out, 0);
+    wire_end(&client->out, start);
+}
+
+void client_put_queue_unbind(struct client *client, const char *queue, const char *exchange,
+                             const char *routing_key)
+{
+    size_t start = wire_begin_method(&client->out, 1, QUEUE_UNBIND);
+
+    wire_put16(&client->out, 0);
+    wire_put_shortstr(&client->out, queue);
+    wire_put_shortstr(&client->out, exchange);
+    wire_put_shortstr(&client->out, routing_key);
     wire_put32(&client->out, 0);
     wire_end(&client->out, start);
 }
@@ -451,6 +489,11 @@ static void put_close(struct client *client, unsigned channel, uint32_t method)
     wire_put_shortstr(&client->out, "done");
     wire_put32(&client->out, 0);
     wire_end(&client->out, start);
+}
+
+void client_put_channel_close(struct client *client, unsigned channel)
+{
+    put_close(client, channel, CHANNEL_CLOSE);
 }
 
 void client_close_channel(struct client *client)

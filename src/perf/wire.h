@@ -47,6 +47,8 @@ enum wire_method {
     QUEUE_DECLARE_OK = WIRE_ID(50, 11),
     QUEUE_BIND = WIRE_ID(50, 20),
     QUEUE_BIND_OK = WIRE_ID(50, 21),
+    QUEUE_UNBIND = WIRE_ID(50, 50),
+    QUEUE_UNBIND_OK = WIRE_ID(50, 51),
     QUEUE_DELETE = WIRE_ID(50, 40),
     QUEUE_DELETE_OK = WIRE_ID(50, 41),
     BASIC_QOS = WIRE_ID(60, 10),
@@ -167,6 +169,9 @@ struct wire_message {
     const char *exchange, *routing_key;
     const uint8_t *body;
     size_t body_size;
+    const char *expiration;         /* NULL for none */
+    int priority;                   /* negative for none */
+    const struct wire_buf *headers; /* a table's fields; NULL for none */
     bool persistent, mandatory;
 };
 void wire_put_message(struct wire_buf *buf, const struct wire_message *message, uint32_t frame_max);
@@ -213,9 +218,16 @@ void client_expect(struct client *client, uint32_t method, struct wire_frame *re
 void client_call(struct client *client, uint32_t answer);
 
 /* One request each, appended to the out buffer; the caller flushes and awaits the answer. */
-void client_put_queue_declare(struct client *client, const char *queue, bool durable);
+struct wire_queue { /* what queue.declare says beside the name */
+    bool durable, exclusive, auto_delete;
+    struct wire_buf arguments; /* a table's fields */
+};
+void client_put_queue_declare(struct client *client, const char *queue,
+                              const struct wire_queue *kind);
 void client_put_queue_bind(struct client *client, const char *queue, const char *exchange,
                            const char *routing_key);
+void client_put_queue_unbind(struct client *client, const char *queue, const char *exchange,
+                             const char *routing_key);
 void client_put_queue_delete(struct client *client, const char *queue);
 void client_put_exchange_declare(struct client *client, const char *exchange, const char *type,
                                  bool durable);
@@ -223,6 +235,8 @@ void client_put_exchange_delete(struct client *client, const char *exchange);
 void client_put_consume(struct client *client, const char *queue, bool no_ack);
 void client_put_qos(struct client *client, unsigned prefetch_count);
 void client_put_confirm_select(struct client *client);
+void client_put_channel_open(struct client *client, unsigned channel);
+void client_put_channel_close(struct client *client, unsigned channel);
 
 /** client_close_channel() - channel.close and its answer; deliveries under way are dropped */
 void client_close_channel(struct client *client);
