@@ -10,6 +10,7 @@ with the least and the greatest. See bench/README.md for what the figures mean.
 import argparse
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -17,6 +18,7 @@ import tempfile
 
 import charts
 import load
+import scale
 import table
 from brokers import TREE, choose_servers, fail
 
@@ -36,10 +38,18 @@ def parse_arguments():
                         'disk that syncs, not a tmpfs (default /var/tmp)')
     parser.add_argument('--out', default=os.path.join(TREE, 'bench', 'out'), metavar='DIR',
                         help='charts and results.json go there (default bench/out)')
+    parser.add_argument('--scale', metavar='NAMES', help='comma-separated groups, or none: '
+                        + ', '.join(group.__name__ for group in scale.LINES))
+    parser.add_argument('--scale-messages', type=int, metavar='N',
+                        help='of the long queue (default 10,000,000)')
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.seconds = options.seconds or (1 if options.quick else 3)
     options.backlog = 100_000 if options.quick else 1_000_000
+    options.scale_messages = options.scale_messages or \
+        (1_000_000 if options.quick else 10_000_000)
+    options.scale_queues = 10_000 if options.quick else 100_000
+    options.scale_connections = 500 if options.quick else 10_000
     wanted = options.rows.split(',') if options.rows else names
     unknown = [name for name in wanted if name not in names and name != 'none']
     if unknown:
@@ -52,6 +62,8 @@ def parse_arguments():
 def main():
     options, rows = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('bench: stopped'))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # the servers inherit it
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     os.makedirs(options.out, exist_ok=True)
     base = tempfile.mkdtemp(prefix='leveret-bench.', dir=options.dir)
     os.chmod(base, 0o755)
@@ -67,15 +79,19 @@ def main():
         table.print_budgets(rows, results)
         table.print_details(rows, servers, results, sync_us)
         table.print_idle(rows, servers, results)
+        lines = scale.measure(next(s for s in servers if s.name == 'leveret'), options)
+        table.print_lines(lines)
         charts.write(options.out, rows, servers, results)
         with open(os.path.join(options.out, 'results.json'), 'w') as file:
-            json.dump({'sync_us': sync_us, 'results': results}, file, indent=1)
+            json.dump({'sync_us': sync_us, 'results': results,
+                       'scale': [line._asdict() for line in lines]}, file, indent=1)
     finally:
         for server in servers:
             server.stop()
         shutil.rmtree(base, ignore_errors=True)
-    failed = sorted({f'{row}: {report["error"]}' for row, per in results.items()
-                     for reports in per.values() for report in reports if 'error' in report})
+    failed = scale.failures(lines)
+    failed += sorted({f'{row}: {report["error"]}' for row, per in results.items()
+                      for reports in per.values() for report in reports if 'error' in report})
     if failed:
         fail('failed runs: ' + '; '.join(failed))
 

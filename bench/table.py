@@ -244,6 +244,14 @@ def print_idle(rows, servers, results):
         print_table(['idle', 'broker', 'bytes each', 'made a second', 'inside?'], lines)
 
 
+def print_lines(lines):
+    if lines:
+        print_table(['scale and cost', 'Leveret', 'budget', 'inside?'],
+                    [[line.what, line.figure, line.budget,
+                      '-' if line.inside is None else 'yes' if line.inside else 'no']
+                     for line in lines])
+
+
 def cpu_model():
     with open('/proc/cpuinfo') as info:
         for line in info:
