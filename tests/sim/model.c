@@ -175,6 +175,7 @@ void model_delete_queue(struct sim *sim, struct m_queue *queue)
         DL_DELETE(sim->consumers, consumer);
         free(consumer);
     }
+    model_letters_forget(sim, queue);
     journal_queue(sim, JOURNAL_DELETE_QUEUE, queue);
     while ((binding = binding_of(sim, queue->name, false)))
         model_remove_binding(sim, binding);
@@ -343,6 +344,7 @@ static void drop_all(struct sim *sim)
         free(consumer);
     while (sim->queues)
         free_queue(sim, sim->queues);
+    model_letters_drop(sim);
     sim->exchanges = NULL;
     sim->bindings = NULL;
     sim->consumers = NULL;
@@ -387,6 +389,11 @@ void model_end(struct sim *sim)
     for (size_t i = 0; i < sim->n_messages; i++)
         free(sim->messages[i]);
     free(sim->messages);
+    for (size_t i = 0; i < sim->n_copies; i++) {
+        free(sim->copies[i]->past);
+        free(sim->copies[i]);
+    }
+    free(sim->copies);
     free(sim->arrivals.list);
 }
 

@@ -129,9 +129,11 @@ void model_arrive(struct sim *sim, const struct m_arrived *arrived)
                 arrived->refused ? "is refused by" : "enters", arrived->queue);
     message = take_arrival(sim, arrived, queue);
     check_refusal(sim, queue, message, arrived->refused);
-    if (arrived->refused)
-        sim->arrivals.refused = true;
-    else
+    sim->arrivals.refused |= arrived->refused;
+    if (arrived->refused && queue->given.overflow == OVERFLOW_REJECT_DLX)
+        model_give_up(sim, queue, &(struct m_letter){ .entry = { .message = message },
+                                                      .reason = DEAD_LETTER_MAXLEN });
+    if (!arrived->refused)
         push(sim, queue, message, arrived->sequence);
     (void)all_arrived(sim);
 }

@@ -17,6 +17,7 @@ enum { MODEL_NAME_BYTES = 48 };
 enum feature {
     FEATURE_TTL = 1,
     FEATURE_LENGTH = 2,
+    FEATURE_DEAD_LETTERS = 4,
 };
 
 enum m_overflow { OVERFLOW_NONE, OVERFLOW_DROP_HEAD, OVERFLOW_REJECT, OVERFLOW_REJECT_DLX };
@@ -25,6 +26,8 @@ struct m_settings {
     int64_t ttl_ms;
     int64_t max_length, max_length_bytes; /* of ready messages */
     enum m_overflow overflow;
+    bool dead_letters, has_dead_letter_key;
+    char dead_letter_exchange[MODEL_NAME_BYTES], dead_letter_key[MODEL_NAME_BYTES];
 };
 
 static inline bool settings_refuse(const struct m_settings *settings)
