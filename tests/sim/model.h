@@ -78,6 +78,7 @@ struct m_entry {
     uint64_t expires_ms;   /* wall clock: not gone before; 0: never */
     uint64_t gone_ms;      /* gone at the end of a turn at this time, never handed out after it */
     enum m_seen redelivered;
+    uint32_t returned;     /* how often it has come back */
 };
 
 struct m_queue {

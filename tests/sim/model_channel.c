@@ -100,8 +100,13 @@ void model_settle_now(struct sim *sim, struct m_channel *channel,
         give_up(sim, queue, entry, DEAD_LETTER_REJECTED);
         return;
     }
-    entry->out = false;
     entry->redelivered = SEEN_BEFORE;
+    entry->returned++;
+    if (queue->given.delivery_limit >= 0 && entry->returned > queue->given.delivery_limit) {
+        give_up(sim, queue, entry, DEAD_LETTER_DELIVERY_LIMIT);
+        return;
+    }
+    entry->out = false;
     journal_entry(sim, JOURNAL_COUNT, queue, entry);
 }
 

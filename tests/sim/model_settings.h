@@ -18,6 +18,7 @@ enum feature {
     FEATURE_TTL = 1,
     FEATURE_LENGTH = 2,
     FEATURE_DEAD_LETTERS = 4,
+    FEATURE_DELIVERY_LIMIT = 8,
 };
 
 enum m_overflow { OVERFLOW_NONE, OVERFLOW_DROP_HEAD, OVERFLOW_REJECT, OVERFLOW_REJECT_DLX };
@@ -25,6 +26,7 @@ enum m_overflow { OVERFLOW_NONE, OVERFLOW_DROP_HEAD, OVERFLOW_REJECT, OVERFLOW_R
 struct m_settings {
     int64_t ttl_ms;
     int64_t max_length, max_length_bytes; /* of ready messages */
+    int64_t delivery_limit;
     enum m_overflow overflow;
     bool dead_letters, has_dead_letter_key;
     char dead_letter_exchange[MODEL_NAME_BYTES], dead_letter_key[MODEL_NAME_BYTES];
