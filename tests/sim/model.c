@@ -203,10 +203,15 @@ uint64_t queue_ready_bytes(const struct m_queue *queue)
 
 struct m_entry *model_head(struct m_queue *queue)
 {
-    for (size_t i = 0; i < queue->n_entries; i++)
-        if (!queue->entries[i].out)
-            return &queue->entries[i];
-    return NULL;
+    struct m_entry *head = NULL;
+
+    for (size_t i = 0; i < queue->n_entries; i++) {
+        struct m_entry *entry = &queue->entries[i];
+
+        if (!entry->out && (!head || entry->level > head->level))
+            head = entry;
+    }
+    return head;
 }
 
 struct m_entry *model_entry(struct m_queue *queue, uint64_t sequence)
@@ -397,15 +402,19 @@ void model_end(struct sim *sim)
     free(sim->arrivals.list);
 }
 
-/* Whether a recovered message may be marked as redelivered: what was never handed out must not. */
-static void recover_entry(struct m_entry *entry, struct m_queue *before)
+/*
+ * Whether a recovered message may be marked as redelivered: what was never handed out must not. The
+ * broker remembers how far a queue has been handed out, which with priorities says too much.
+ */
+static void recover_entry(struct m_entry *entry, const struct m_queue *queue,
+                          struct m_queue *before)
 {
     const struct m_entry *was = before ? model_entry(before, entry->sequence) : NULL;
 
     entry->out = false;
     entry->cold = true;
     entry->handed = !was || was->handed;
-    if (entry->handed && entry->redelivered == SEEN_NEVER)
+    if ((entry->handed || queue->given.max_priority > 0) && entry->redelivered == SEEN_NEVER)
         entry->redelivered = SEEN_UNKNOWN;
 }
 
@@ -419,7 +428,7 @@ static void recover_queue(struct sim *sim, const struct m_queue *stored, struct 
     if (stored->n_entries)
         memcpy(queue->entries, stored->entries, stored->n_entries * sizeof *queue->entries);
     for (size_t i = 0; i < queue->n_entries; i++)
-        recover_entry(&queue->entries[i], model_queue_by_id(sim, queue->id));
+        recover_entry(&queue->entries[i], queue, model_queue_by_id(sim, queue->id));
     queue->had_consumer = false;
     DL_APPEND(*queues, queue);
 }

@@ -59,6 +59,7 @@ struct m_message {
     uint32_t id;
     char exchange[MODEL_NAME_BYTES], routing_key[MODEL_NAME_BYTES];
     bool persistent;
+    uint8_t priority;
     int64_t expiration_ms; /* -1: none */
     uint8_t properties[32]; /* raw */
     size_t properties_bytes;
@@ -78,6 +79,7 @@ struct m_entry {
     uint64_t expires_ms;   /* wall clock: not gone before; 0: never */
     uint64_t gone_ms;      /* gone at the end of a turn at this time, never handed out after it */
     enum m_seen redelivered;
+    uint8_t level;         /* priority in this queue */
     uint32_t returned;     /* how often it has come back */
 };
 
@@ -344,7 +346,8 @@ void model_remove_binding(struct sim *sim, struct m_binding *binding);
 uint32_t queue_ready(const struct m_queue *queue);
 uint64_t queue_ready_bytes(const struct m_queue *queue);
 uint32_t model_consumer_count(struct sim *sim, const struct m_queue *queue);
-struct m_entry *model_head(struct m_queue *queue); /* first ready one, or NULL */
+/** model_head() - the oldest ready one of the highest priority, or NULL */
+struct m_entry *model_head(struct m_queue *queue);
 struct m_entry *model_entry(struct m_queue *queue, uint64_t sequence);
 /** model_take_entry() - it leaves the queue, but not the disk */
 void model_take_entry(struct m_queue *queue, struct m_entry *entry);

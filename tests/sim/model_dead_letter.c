@@ -213,8 +213,9 @@ void model_dead_letter(struct sim *sim, uint32_t id, const struct dead_letter_ev
     uint32_t queues[16];
     unsigned n_queues;
 
-    history_add(&sim->history, "  m%u of queue '%s' is dead-lettered to '%s', key '%s'", id,
-                letter->queue_name, message->exchange, message->routing_key);
+    history_add(&sim->history, "  m%u of queue '%s' is dead-lettered to '%s', key '%s': %s", id,
+                letter->queue_name, message->exchange, message->routing_key,
+                dead_letter_reason_name(letter->reason));
     if (sim->arrivals.count)
         history_fail(&sim->history, "m%u did not arrive", sim->arrivals.list[0].message->id);
     if (!exchange || !amqp_str_equal(event->exchange, amqp_str_from(message->exchange)) ||

@@ -67,6 +67,15 @@ static void set_expiry(struct sim *sim, const struct m_queue *queue, struct m_en
     entry->gone_ms = entry->expires_ms + (ttl_ms > 0); /* the clock is cut to milliseconds */
 }
 
+/* Without x-max-priority there is one level. */
+static uint8_t level_of(const struct m_queue *queue, const struct m_message *message)
+{
+    if (queue->given.max_priority <= 0)
+        return 0;
+    return message->priority < queue->given.max_priority ? message->priority
+                                                         : (uint8_t)queue->given.max_priority;
+}
+
 static void push(struct sim *sim, struct m_queue *queue, struct m_message *message,
                  uint64_t sequence)
 {
@@ -79,6 +88,7 @@ static void push(struct sim *sim, struct m_queue *queue, struct m_message *messa
     entry = &queue->entries[queue->n_entries++];
     *entry = (struct m_entry){ .sequence = sequence,
                                .message = message,
+                               .level = level_of(queue, message),
                                .stored = message->persistent && queue->durable,
                                .cold = message->persistent && queue->durable };
     set_expiry(sim, queue, entry);

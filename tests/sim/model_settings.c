@@ -8,7 +8,7 @@
 #include "ops.h"
 
 const struct m_settings settings_none = {
-    .ttl_ms = -1, .max_length = -1, .max_length_bytes = -1, .delivery_limit = -1
+    .ttl_ms = -1, .max_length = -1, .max_length_bytes = -1, .delivery_limit = -1, .max_priority = -1
 };
 
 static int64_t one_of(struct sim *sim, const int64_t *values, unsigned count)
@@ -54,6 +54,8 @@ void settings_choose(struct sim *sim, struct m_settings *ret_settings)
         choose_dead_letters(sim, ret_settings);
     if ((sim->features & FEATURE_DELIVERY_LIMIT) && chance(sim, 60))
         ret_settings->delivery_limit = ONE_OF(sim, 0, 1, 1, 2, 3);
+    if ((sim->features & FEATURE_PRIORITY) && chance(sim, 50))
+        ret_settings->max_priority = ONE_OF(sim, 0, 1, 2, 4, 255);
 }
 
 static void put(struct amqp_table_writer *arguments, const char *name, int64_t value)
@@ -71,6 +73,7 @@ void settings_write(const struct m_settings *settings, struct amqp_table_writer 
     put(arguments, "x-max-length", settings->max_length);
     put(arguments, "x-max-length-bytes", settings->max_length_bytes);
     put(arguments, "x-delivery-limit", settings->delivery_limit);
+    put(arguments, "x-max-priority", settings->max_priority);
     if (settings->overflow)
         amqp_table_put_str(arguments, "x-overflow", amqp_str_from(overflows[settings->overflow]));
     if (settings->dead_letters)

@@ -19,6 +19,7 @@ enum feature {
     FEATURE_LENGTH = 2,
     FEATURE_DEAD_LETTERS = 4,
     FEATURE_DELIVERY_LIMIT = 8,
+    FEATURE_PRIORITY = 16,
 };
 
 enum m_overflow { OVERFLOW_NONE, OVERFLOW_DROP_HEAD, OVERFLOW_REJECT, OVERFLOW_REJECT_DLX };
@@ -27,6 +28,7 @@ struct m_settings {
     int64_t ttl_ms;
     int64_t max_length, max_length_bytes; /* of ready messages */
     int64_t delivery_limit;
+    int64_t max_priority; /* by argument only */
     enum m_overflow overflow;
     bool dead_letters, has_dead_letter_key;
     char dead_letter_exchange[MODEL_NAME_BYTES], dead_letter_key[MODEL_NAME_BYTES];
