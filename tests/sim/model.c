@@ -275,16 +275,32 @@ struct m_consumer *model_add_consumer(struct sim *sim, const struct m_consumer *
     consumer->was_able = true;
     consumer->turn_low = consumer->turn_high = ++sim->stamp;
     consumer->queue->had_consumer = true;
+    if (consumer->queue->given.single_active && !consumer->queue->active)
+        consumer->queue->active = consumer->id;
     DL_APPEND(sim->consumers, consumer);
     return consumer;
+}
+
+/* The highest x-priority, and of those who was there first (3.2). */
+static void activate_next(struct sim *sim, struct m_queue *queue)
+{
+    struct m_consumer *consumer, *next = NULL;
+
+    DL_FOREACH(sim->consumers, consumer)
+        if (consumer->queue == queue && (!next || consumer->priority > next->priority))
+            next = consumer;
+    queue->active = next ? next->id : 0;
 }
 
 void model_remove_consumer(struct sim *sim, struct m_consumer *consumer)
 {
     struct m_queue *queue = consumer->queue;
+    bool was_active = queue->active == consumer->id;
 
     DL_DELETE(sim->consumers, consumer);
     free(consumer);
+    if (was_active)
+        activate_next(sim, queue);
     if (queue->auto_delete && model_consumer_count(sim, queue) == 0)
         model_delete_queue(sim, queue);
 }
@@ -295,6 +311,8 @@ bool model_able(const struct m_consumer *consumer)
 
     if (channel->state != CHANNEL_IS_OPEN || !channel->flow || channel->connection->congested ||
         channel->connection->state != CONNECTION_IS_OPEN)
+        return false;
+    if (consumer->queue->given.single_active && consumer->queue->active != consumer->id)
         return false;
     if (consumer->no_ack)
         return true;
@@ -430,6 +448,7 @@ static void recover_queue(struct sim *sim, const struct m_queue *stored, struct 
     for (size_t i = 0; i < queue->n_entries; i++)
         recover_entry(&queue->entries[i], queue, model_queue_by_id(sim, queue->id));
     queue->had_consumer = false;
+    queue->active = 0;
     DL_APPEND(*queues, queue);
 }
 

@@ -88,6 +88,7 @@ struct m_queue {
     char name[MODEL_NAME_BYTES];
     bool durable, exclusive, auto_delete;
     bool had_consumer;
+    uint32_t active;          /* id of the single active consumer; 0: none */
     struct m_settings given;  /* arguments of queue.declare */
     unsigned long waits;      /* polls + 1 when a message that was being read has gone: the end
                                  of the read wakes the queue */

@@ -56,6 +56,7 @@ void settings_choose(struct sim *sim, struct m_settings *ret_settings)
         ret_settings->delivery_limit = ONE_OF(sim, 0, 1, 1, 2, 3);
     if ((sim->features & FEATURE_PRIORITY) && chance(sim, 50))
         ret_settings->max_priority = ONE_OF(sim, 0, 1, 2, 4, 255);
+    ret_settings->single_active = (sim->features & FEATURE_SINGLE_ACTIVE) && chance(sim, 50);
 }
 
 static void put(struct amqp_table_writer *arguments, const char *name, int64_t value)
@@ -74,6 +75,8 @@ void settings_write(const struct m_settings *settings, struct amqp_table_writer 
     put(arguments, "x-max-length-bytes", settings->max_length_bytes);
     put(arguments, "x-delivery-limit", settings->delivery_limit);
     put(arguments, "x-max-priority", settings->max_priority);
+    if (settings->single_active)
+        amqp_table_put_bool(arguments, "x-single-active-consumer", true);
     if (settings->overflow)
         amqp_table_put_str(arguments, "x-overflow", amqp_str_from(overflows[settings->overflow]));
     if (settings->dead_letters)
