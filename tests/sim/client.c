@@ -226,6 +226,12 @@ struct m_message *client_new_message(struct sim *sim, const char *exchange,
         properties.flags |= AMQP_PROPERTY_CORRELATION_ID;
         properties.correlation_id = AMQP_STR("correlation");
     }
+    if ((sim->features & FEATURE_PRIORITY) && random_percent(&sim->random, 60)) {
+        message->priority = (uint8_t)random_below(&sim->random,
+                                                  random_percent(&sim->random, 90) ? 6 : 256);
+        properties.flags |= AMQP_PROPERTY_PRIORITY;
+        properties.priority = message->priority;
+    }
     message->expiration_ms = -1;
     if ((sim->features & FEATURE_TTL) && random_percent(&sim->random, 25)) {
         message->expiration_ms = random_expiration_ms(&sim->random);

@@ -119,6 +119,7 @@ static void change_entry(struct m_queue *queue, const struct journal_record *rec
         return;
     if (record->what == JOURNAL_COUNT) {
         entry->redelivered = SEEN_BEFORE;
+        entry->returned = ((const struct m_entry *)record->copy)->returned;
         return;
     }
     queue->n_entries--;

@@ -175,6 +175,7 @@ void model_delete_queue(struct sim *sim, struct m_queue *queue)
         DL_DELETE(sim->consumers, consumer);
         free(consumer);
     }
+    model_letters_forget(sim, queue);
     journal_queue(sim, JOURNAL_DELETE_QUEUE, queue);
     while ((binding = binding_of(sim, queue->name, false)))
         model_remove_binding(sim, binding);
@@ -202,10 +203,15 @@ uint64_t queue_ready_bytes(const struct m_queue *queue)
 
 struct m_entry *model_head(struct m_queue *queue)
 {
-    for (size_t i = 0; i < queue->n_entries; i++)
-        if (!queue->entries[i].out)
-            return &queue->entries[i];
-    return NULL;
+    struct m_entry *head = NULL;
+
+    for (size_t i = 0; i < queue->n_entries; i++) {
+        struct m_entry *entry = &queue->entries[i];
+
+        if (!entry->out && (!head || entry->level > head->level))
+            head = entry;
+    }
+    return head;
 }
 
 struct m_entry *model_entry(struct m_queue *queue, uint64_t sequence)
@@ -269,16 +275,32 @@ struct m_consumer *model_add_consumer(struct sim *sim, const struct m_consumer *
     consumer->was_able = true;
     consumer->turn_low = consumer->turn_high = ++sim->stamp;
     consumer->queue->had_consumer = true;
+    if (consumer->queue->given.single_active && !consumer->queue->active)
+        consumer->queue->active = consumer->id;
     DL_APPEND(sim->consumers, consumer);
     return consumer;
+}
+
+/* The highest x-priority, and of those who was there first (3.2). */
+static void activate_next(struct sim *sim, struct m_queue *queue)
+{
+    struct m_consumer *consumer, *next = NULL;
+
+    DL_FOREACH(sim->consumers, consumer)
+        if (consumer->queue == queue && (!next || consumer->priority > next->priority))
+            next = consumer;
+    queue->active = next ? next->id : 0;
 }
 
 void model_remove_consumer(struct sim *sim, struct m_consumer *consumer)
 {
     struct m_queue *queue = consumer->queue;
+    bool was_active = queue->active == consumer->id;
 
     DL_DELETE(sim->consumers, consumer);
     free(consumer);
+    if (was_active)
+        activate_next(sim, queue);
     if (queue->auto_delete && model_consumer_count(sim, queue) == 0)
         model_delete_queue(sim, queue);
 }
@@ -289,6 +311,8 @@ bool model_able(const struct m_consumer *consumer)
 
     if (channel->state != CHANNEL_IS_OPEN || !channel->flow || channel->connection->congested ||
         channel->connection->state != CONNECTION_IS_OPEN)
+        return false;
+    if (consumer->queue->given.single_active && consumer->queue->active != consumer->id)
         return false;
     if (consumer->no_ack)
         return true;
@@ -343,6 +367,7 @@ static void drop_all(struct sim *sim)
         free(consumer);
     while (sim->queues)
         free_queue(sim, sim->queues);
+    model_letters_drop(sim);
     sim->exchanges = NULL;
     sim->bindings = NULL;
     sim->consumers = NULL;
@@ -387,18 +412,27 @@ void model_end(struct sim *sim)
     for (size_t i = 0; i < sim->n_messages; i++)
         free(sim->messages[i]);
     free(sim->messages);
+    for (size_t i = 0; i < sim->n_copies; i++) {
+        free(sim->copies[i]->past);
+        free(sim->copies[i]);
+    }
+    free(sim->copies);
     free(sim->arrivals.list);
 }
 
-/* Whether a recovered message may be marked as redelivered: what was never handed out must not. */
-static void recover_entry(struct m_entry *entry, struct m_queue *before)
+/*
+ * Whether a recovered message may be marked as redelivered: what was never handed out must not. The
+ * broker remembers how far a queue has been handed out, which with priorities says too much.
+ */
+static void recover_entry(struct m_entry *entry, const struct m_queue *queue,
+                          struct m_queue *before)
 {
     const struct m_entry *was = before ? model_entry(before, entry->sequence) : NULL;
 
     entry->out = false;
     entry->cold = true;
     entry->handed = !was || was->handed;
-    if (entry->handed && entry->redelivered == SEEN_NEVER)
+    if ((entry->handed || queue->given.max_priority > 0) && entry->redelivered == SEEN_NEVER)
         entry->redelivered = SEEN_UNKNOWN;
 }
 
@@ -412,8 +446,9 @@ static void recover_queue(struct sim *sim, const struct m_queue *stored, struct 
     if (stored->n_entries)
         memcpy(queue->entries, stored->entries, stored->n_entries * sizeof *queue->entries);
     for (size_t i = 0; i < queue->n_entries; i++)
-        recover_entry(&queue->entries[i], model_queue_by_id(sim, queue->id));
+        recover_entry(&queue->entries[i], queue, model_queue_by_id(sim, queue->id));
     queue->had_consumer = false;
+    queue->active = 0;
     DL_APPEND(*queues, queue);
 }
 

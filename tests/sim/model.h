@@ -33,14 +33,38 @@ enum {
     MODEL_CANCELS = 64,
 };
 
+/* Something that made a message a dead letter: which queue gave it up, and why. */
+struct m_event {
+    char exchange[MODEL_NAME_BYTES], queue[MODEL_NAME_BYTES];
+    enum dead_letter_reason reason;
+};
+
+/* An element of x-death. */
+struct m_death {
+    struct m_event event;
+    enum dead_letter_reason reason;
+    int64_t count;
+    uint64_t time_s; /* of the first one */
+    char key[MODEL_NAME_BYTES];
+    int64_t expiration_ms;
+};
+
+struct m_past {
+    struct m_event first, last;
+    size_t n_deaths;
+    struct m_death deaths[]; /* the newest first */
+};
+
 struct m_message {
     uint32_t id;
     char exchange[MODEL_NAME_BYTES], routing_key[MODEL_NAME_BYTES];
     bool persistent;
+    uint8_t priority;
     int64_t expiration_ms; /* -1: none */
     uint8_t properties[32]; /* raw */
     size_t properties_bytes;
     size_t body_bytes;
+    struct m_past *past; /* of a dead letter; else NULL */
 };
 
 enum m_seen { SEEN_NEVER, SEEN_BEFORE, SEEN_UNKNOWN };
@@ -55,6 +79,8 @@ struct m_entry {
     uint64_t expires_ms;   /* wall clock: not gone before; 0: never */
     uint64_t gone_ms;      /* gone at the end of a turn at this time, never handed out after it */
     enum m_seen redelivered;
+    uint8_t level;         /* priority in this queue */
+    uint32_t returned;     /* how often it has come back */
 };
 
 struct m_queue {
@@ -62,6 +88,7 @@ struct m_queue {
     char name[MODEL_NAME_BYTES];
     bool durable, exclusive, auto_delete;
     bool had_consumer;
+    uint32_t active;          /* id of the single active consumer; 0: none */
     struct m_settings given;  /* arguments of queue.declare */
     unsigned long waits;      /* polls + 1 when a message that was being read has gone: the end
                                  of the read wakes the queue */
@@ -142,6 +169,7 @@ struct m_channel {
     struct m_connection *connection;
     uint16_t number;
     enum m_channel_state state;
+    uint64_t opened; /* when: a stamp */
     enum m_channel_mode mode;
     bool flow;
     uint16_t prefetch_default, prefetch_global;
@@ -225,6 +253,19 @@ struct m_discard {
     uint64_t sequence;
     enum dead_letter_reason reason;
     bool was_read;     /* the broker has the message in memory */
+    bool deleted;      /* the queue has been deleted meanwhile */
+};
+
+/* A message that has left its queue and is to be published again. */
+struct m_letter {
+    const void *real;    /* the broker's queue, while @reading */
+    bool reading;        /* the broker does not have it in memory yet */
+    uint32_t queue;      /* id of the queue it leaves */
+    char queue_name[MODEL_NAME_BYTES];
+    struct m_settings settings; /* of that queue */
+    struct m_entry entry; /* sequence 0: it was refused, not in the queue */
+    enum dead_letter_reason reason;
+    struct m_letter *next, *prev;
 };
 
 /* What can only be said once the broker has handed out what it can: counts. */
@@ -272,6 +313,10 @@ struct sim {
     unsigned n_expected;
     struct call call;
     struct m_arrivals arrivals;
+    struct m_connection *closing;
+    struct m_letter *letters;    /* in the order in which they were noted */
+    struct m_message **copies;   /* that are dead letters */
+    size_t n_copies, copies_capacity;
 };
 
 /** sim_grow() - make room for one more element of a growing array */
@@ -302,7 +347,8 @@ void model_remove_binding(struct sim *sim, struct m_binding *binding);
 uint32_t queue_ready(const struct m_queue *queue);
 uint64_t queue_ready_bytes(const struct m_queue *queue);
 uint32_t model_consumer_count(struct sim *sim, const struct m_queue *queue);
-struct m_entry *model_head(struct m_queue *queue); /* first ready one, or NULL */
+/** model_head() - the oldest ready one of the highest priority, or NULL */
+struct m_entry *model_head(struct m_queue *queue);
 struct m_entry *model_entry(struct m_queue *queue, uint64_t sequence);
 /** model_take_entry() - it leaves the queue, but not the disk */
 void model_take_entry(struct m_queue *queue, struct m_entry *entry);
@@ -333,10 +379,19 @@ void model_set_global_prefetch(struct m_channel *channel, uint16_t count);
 void model_settle_now(struct sim *sim, struct m_channel *channel,
                       const struct m_delivery *delivery, enum m_settle how);
 void model_rollback(struct m_channel *channel);
+/** model_open_channel() - as new */
+void model_open_channel(struct sim *sim, struct m_channel *channel);
 /** model_close_channel() - give everything back; the caller sets the state */
 void model_close_channel(struct sim *sim, struct m_channel *channel);
-/** model_close_connection() - its channels and exclusive queues go */
+/**
+ * model_close_connection() - its channels and exclusive queues go
+ *
+ * One by one, in the order in which the channels were opened: after each of them its dead letters
+ * are published, which the others still see.
+ */
 void model_close_connection(struct sim *sim, struct m_connection *connection);
+/** model_go_on_closing() - the dead letters of a channel have been published */
+void model_go_on_closing(struct sim *sim);
 /** model_deliverable() - a consumer that should have the queue's first message by now, or NULL */
 struct m_consumer *model_deliverable(struct sim *sim, struct m_queue *queue);
 void model_raise(struct sim *sim, struct m_channel *channel, int code, uint32_t method_id,
@@ -366,6 +421,22 @@ void model_discard(struct sim *sim, const struct m_discard *discard);
 /** model_check_kept() - at the end of a turn: nothing is left that should have gone */
 void model_check_kept(struct sim *sim);
 
+/* ---- model_dead_letter.c ---- */
+
+/** model_give_up() - an entry has left the queue: to be dead-lettered, or settled */
+void model_give_up(struct sim *sim, struct m_queue *queue, const struct m_letter *like);
+/** model_letter_read() - false: it is no letter */
+bool model_letter_read(struct sim *sim, const struct m_discard *discard);
+/** model_letters_forget() - the queue goes, and those that are being read with it */
+void model_letters_forget(struct sim *sim, const struct m_queue *queue);
+/** model_letters_begin(), model_letters_end() - around the publishing of all that are noted */
+void model_letters_begin(struct sim *sim);
+void model_letters_end(struct sim *sim);
+/** model_dead_letter() - the broker publishes one again */
+void model_dead_letter(struct sim *sim, uint32_t id, const struct dead_letter_event *event);
+/** model_letters_drop() - after a crash: those on the disk are back in their queues */
+void model_letters_drop(struct sim *sim);
+
 /* ---- model_route.c ---- */
 
 /** model_route() - ids of the queues that a message goes to */
@@ -384,5 +455,14 @@ void accept_turn_end(struct sim *sim);
 /** accept_quiet() - after the store has caught up: nobody waits any more */
 void accept_quiet(struct sim *sim);
 extern const struct channel_ops accept_ops;
+
+/* ---- accept_properties.c ---- */
+
+/**
+ * accept_properties() - @raw must be what the message has now
+ * @returned: what x-delivery-count must say; 0: it must not be there
+ */
+void accept_properties(struct sim *sim, struct amqp_bytes raw, const struct m_message *known,
+                       uint32_t returned);
 
 #endif

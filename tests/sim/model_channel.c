@@ -69,6 +69,15 @@ void model_deliver(struct sim *sim, struct m_channel *channel, struct m_consumer
     channel->global_unacked += delivery.counted;
 }
 
+static void give_up(struct sim *sim, struct m_queue *queue, struct m_entry *entry,
+                    enum dead_letter_reason reason)
+{
+    struct m_letter letter = { .entry = *entry, .reason = reason };
+
+    model_take_entry(queue, entry);
+    model_give_up(sim, queue, &letter);
+}
+
 void model_settle_now(struct sim *sim, struct m_channel *channel,
                       const struct m_delivery *delivery, enum m_settle how)
 {
@@ -83,12 +92,21 @@ void model_settle_now(struct sim *sim, struct m_channel *channel,
         return; /* its messages went with it */
     assert(entry);
     assert(entry->out);
-    if (how != SETTLE_REQUEUE_IT) {
+    if (how == SETTLE_ACK_IT) {
         model_remove_entry(sim, queue, entry);
         return;
     }
-    entry->out = false;
+    if (how == SETTLE_DROP_IT) {
+        give_up(sim, queue, entry, DEAD_LETTER_REJECTED);
+        return;
+    }
     entry->redelivered = SEEN_BEFORE;
+    entry->returned++;
+    if (queue->given.delivery_limit >= 0 && entry->returned > queue->given.delivery_limit) {
+        give_up(sim, queue, entry, DEAD_LETTER_DELIVERY_LIMIT);
+        return;
+    }
+    entry->out = false;
     journal_entry(sim, JOURNAL_COUNT, queue, entry);
 }
 
@@ -184,17 +202,57 @@ void model_close_channel(struct sim *sim, struct m_channel *channel)
     channel->content.message = NULL;
 }
 
-void model_close_connection(struct sim *sim, struct m_connection *connection)
+void model_open_channel(struct sim *sim, struct m_channel *channel)
+{
+    model_close_channel(sim, channel);
+    channel->state = CHANNEL_IS_OPEN;
+    channel->opened = ++sim->stamp;
+}
+
+static void delete_exclusive_queues(struct sim *sim, struct m_connection *connection)
 {
     struct m_queue *queue, *next;
 
-    for (unsigned i = 0; i < MODEL_CHANNELS; i++) {
-        model_close_channel(sim, &connection->channels[i]);
-        connection->channels[i].state = CHANNEL_IS_CLOSED;
-    }
     DL_FOREACH_SAFE(sim->queues, queue, next)
         if (queue->owner == connection)
             model_delete_queue(sim, queue);
+}
+
+/* The open channel that has been open for longest, or NULL. */
+static struct m_channel *oldest_channel(struct m_connection *connection)
+{
+    struct m_channel *oldest = NULL;
+
+    for (unsigned i = 0; i < MODEL_CHANNELS; i++) {
+        struct m_channel *channel = &connection->channels[i];
+
+        if (channel->state != CHANNEL_IS_CLOSED && (!oldest || channel->opened < oldest->opened))
+            oldest = channel;
+    }
+    return oldest;
+}
+
+void model_go_on_closing(struct sim *sim)
+{
+    struct m_connection *connection = sim->closing;
+    struct m_channel *channel = connection ? oldest_channel(connection) : NULL;
+
+    if (!connection)
+        return;
+    if (channel) {
+        model_close_channel(sim, channel);
+        channel->state = CHANNEL_IS_CLOSED;
+        return;
+    }
+    delete_exclusive_queues(sim, connection);
+    sim->closing = NULL;
+}
+
+void model_close_connection(struct sim *sim, struct m_connection *connection)
+{
+    connection->state = CONNECTION_IS_CLOSING;
+    sim->closing = connection;
+    model_go_on_closing(sim);
 }
 
 struct m_consumer *model_deliverable(struct sim *sim, struct m_queue *queue)
@@ -272,5 +330,4 @@ void model_raise(struct sim *sim, struct m_channel *channel, int code, uint32_t 
                                                           .class_id = close.class_id,
                                                           .method_id = close.method_id });
     model_close_connection(sim, channel->connection);
-    channel->connection->state = CONNECTION_IS_CLOSING;
 }

@@ -47,8 +47,13 @@ void model_discard(struct sim *sim, const struct m_discard *discard)
 {
     struct m_queue *queue = model_queue(sim, discard->queue);
     struct m_entry *entry = queue ? model_entry(queue, discard->sequence) : NULL;
+    struct m_letter letter = { .real = discard->real,
+                               .reading = !discard->was_read,
+                               .reason = discard->reason };
 
     sim->events++;
+    if (discard->deleted || model_letter_read(sim, discard))
+        return;
     if (!entry || entry->out)
         history_fail(&sim->history, "queue '%s' gives up %" PRIu64 ", which it does not have",
                      discard->queue, discard->sequence);
@@ -57,7 +62,9 @@ void model_discard(struct sim *sim, const struct m_discard *discard)
     check_reason(sim, queue, entry, discard);
     if (!discard->was_read)
         queue->waits = sim->polls + 1;
-    model_remove_entry(sim, queue, entry);
+    letter.entry = *entry;
+    model_take_entry(queue, entry);
+    model_give_up(sim, queue, &letter);
 }
 
 static void check_queue(struct sim *sim, const struct m_queue *queue)
@@ -77,6 +84,7 @@ void model_check_kept(struct sim *sim)
 {
     struct m_queue *queue;
 
+    model_letters_end(sim);
     DL_FOREACH(sim->queues, queue)
         check_queue(sim, queue);
 }

@@ -67,6 +67,15 @@ static void set_expiry(struct sim *sim, const struct m_queue *queue, struct m_en
     entry->gone_ms = entry->expires_ms + (ttl_ms > 0); /* the clock is cut to milliseconds */
 }
 
+/* Without x-max-priority there is one level. */
+static uint8_t level_of(const struct m_queue *queue, const struct m_message *message)
+{
+    if (queue->given.max_priority <= 0)
+        return 0;
+    return message->priority < queue->given.max_priority ? message->priority
+                                                         : (uint8_t)queue->given.max_priority;
+}
+
 static void push(struct sim *sim, struct m_queue *queue, struct m_message *message,
                  uint64_t sequence)
 {
@@ -79,6 +88,7 @@ static void push(struct sim *sim, struct m_queue *queue, struct m_message *messa
     entry = &queue->entries[queue->n_entries++];
     *entry = (struct m_entry){ .sequence = sequence,
                                .message = message,
+                               .level = level_of(queue, message),
                                .stored = message->persistent && queue->durable,
                                .cold = message->persistent && queue->durable };
     set_expiry(sim, queue, entry);
@@ -129,9 +139,11 @@ void model_arrive(struct sim *sim, const struct m_arrived *arrived)
                 arrived->refused ? "is refused by" : "enters", arrived->queue);
     message = take_arrival(sim, arrived, queue);
     check_refusal(sim, queue, message, arrived->refused);
-    if (arrived->refused)
-        sim->arrivals.refused = true;
-    else
+    sim->arrivals.refused |= arrived->refused;
+    if (arrived->refused && queue->given.overflow == OVERFLOW_REJECT_DLX)
+        model_give_up(sim, queue, &(struct m_letter){ .entry = { .message = message },
+                                                      .reason = DEAD_LETTER_MAXLEN });
+    if (!arrived->refused)
         push(sim, queue, message, arrived->sequence);
     (void)all_arrived(sim);
 }

@@ -5,9 +5,11 @@
  */
 #include "model_settings.h"
 
-#include "model.h"
+#include "ops.h"
 
-const struct m_settings settings_none = { .ttl_ms = -1, .max_length = -1, .max_length_bytes = -1 };
+const struct m_settings settings_none = {
+    .ttl_ms = -1, .max_length = -1, .max_length_bytes = -1, .delivery_limit = -1, .max_priority = -1
+};
 
 static int64_t one_of(struct sim *sim, const int64_t *values, unsigned count)
 {
@@ -20,21 +22,41 @@ static int64_t one_of(struct sim *sim, const int64_t *values, unsigned count)
 
 static void choose_length(struct sim *sim, struct m_settings *settings)
 {
-    if (random_percent(&sim->random, 60))
+    if (chance(sim, 60))
         settings->max_length = ONE_OF(sim, 0, 1, 2, 3, 5, 8);
-    if (random_percent(&sim->random, 40))
+    if (chance(sim, 40))
         settings->max_length_bytes = ONE_OF(sim, 0, 15, 40, 100, 300, 2000);
-    if (random_percent(&sim->random, 70))
+    if (chance(sim, 70))
         settings->overflow = (enum m_overflow)(1 + random_below(&sim->random, 3));
+}
+
+/* Straight to some queue, back to where it came from, or to an exchange that may be there. */
+static void choose_dead_letters(struct sim *sim, struct m_settings *settings)
+{
+    settings->dead_letters = true;
+    settings->has_dead_letter_key = chance(sim, 60);
+    if (chance(sim, 50))
+        pick_exchange_name(sim, true, settings->dead_letter_exchange);
+    if (settings->has_dead_letter_key)
+        sim_copy(sim, settings->dead_letter_key,
+                 settings->dead_letter_exchange[0] ? amqp_str_from(pick_key(sim))
+                                                   : pick_new_queue_name(sim));
 }
 
 void settings_choose(struct sim *sim, struct m_settings *ret_settings)
 {
     *ret_settings = settings_none;
-    if ((sim->features & FEATURE_TTL) && random_percent(&sim->random, 40))
+    if ((sim->features & FEATURE_TTL) && chance(sim, 40))
         ret_settings->ttl_ms = ONE_OF(sim, 0, 1, 10, 40, 40, 150, 1000);
-    if ((sim->features & FEATURE_LENGTH) && random_percent(&sim->random, 50))
+    if ((sim->features & FEATURE_LENGTH) && chance(sim, 50))
         choose_length(sim, ret_settings);
+    if ((sim->features & FEATURE_DEAD_LETTERS) && chance(sim, 70))
+        choose_dead_letters(sim, ret_settings);
+    if ((sim->features & FEATURE_DELIVERY_LIMIT) && chance(sim, 60))
+        ret_settings->delivery_limit = ONE_OF(sim, 0, 1, 1, 2, 3);
+    if ((sim->features & FEATURE_PRIORITY) && chance(sim, 50))
+        ret_settings->max_priority = ONE_OF(sim, 0, 1, 2, 4, 255);
+    ret_settings->single_active = (sim->features & FEATURE_SINGLE_ACTIVE) && chance(sim, 50);
 }
 
 static void put(struct amqp_table_writer *arguments, const char *name, int64_t value)
@@ -51,6 +73,16 @@ void settings_write(const struct m_settings *settings, struct amqp_table_writer 
     put(arguments, "x-message-ttl", settings->ttl_ms);
     put(arguments, "x-max-length", settings->max_length);
     put(arguments, "x-max-length-bytes", settings->max_length_bytes);
+    put(arguments, "x-delivery-limit", settings->delivery_limit);
+    put(arguments, "x-max-priority", settings->max_priority);
+    if (settings->single_active)
+        amqp_table_put_bool(arguments, "x-single-active-consumer", true);
     if (settings->overflow)
         amqp_table_put_str(arguments, "x-overflow", amqp_str_from(overflows[settings->overflow]));
+    if (settings->dead_letters)
+        amqp_table_put_str(arguments, "x-dead-letter-exchange",
+                           amqp_str_from(settings->dead_letter_exchange));
+    if (settings->has_dead_letter_key)
+        amqp_table_put_str(arguments, "x-dead-letter-routing-key",
+                           amqp_str_from(settings->dead_letter_key));
 }

@@ -17,6 +17,10 @@ enum { MODEL_NAME_BYTES = 48 };
 enum feature {
     FEATURE_TTL = 1,
     FEATURE_LENGTH = 2,
+    FEATURE_DEAD_LETTERS = 4,
+    FEATURE_DELIVERY_LIMIT = 8,
+    FEATURE_PRIORITY = 16,
+    FEATURE_SINGLE_ACTIVE = 32,
 };
 
 enum m_overflow { OVERFLOW_NONE, OVERFLOW_DROP_HEAD, OVERFLOW_REJECT, OVERFLOW_REJECT_DLX };
@@ -24,7 +28,12 @@ enum m_overflow { OVERFLOW_NONE, OVERFLOW_DROP_HEAD, OVERFLOW_REJECT, OVERFLOW_R
 struct m_settings {
     int64_t ttl_ms;
     int64_t max_length, max_length_bytes; /* of ready messages */
+    int64_t delivery_limit;
+    int64_t max_priority; /* by argument only, as is: */
+    bool single_active;
     enum m_overflow overflow;
+    bool dead_letters, has_dead_letter_key;
+    char dead_letter_exchange[MODEL_NAME_BYTES], dead_letter_key[MODEL_NAME_BYTES];
 };
 
 static inline bool settings_refuse(const struct m_settings *settings)

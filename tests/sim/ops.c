@@ -125,7 +125,6 @@ bool op_close_connection(struct sim *sim)
     if (!connection || connection->paused || chance(sim, 80))
         return false;
     model_close_connection(sim, connection);
-    connection->state = CONNECTION_IS_CLOSING;
     expect_on_connection(sim, connection,
                          &(struct amqp_connection_close_ok){ .id = AMQP_ID_connection_close_ok });
     client_send(sim, connection, 0,
@@ -165,8 +164,7 @@ bool op_open_channel(struct sim *sim)
 
     if (!channel)
         return false;
-    model_close_channel(sim, channel); /* as new */
-    channel->state = CHANNEL_IS_OPEN;
+    model_open_channel(sim, channel);
     expect_method(sim, channel, &(struct amqp_channel_open_ok){ .id = AMQP_ID_channel_open_ok });
     client_send(sim, channel->connection, channel->number,
                 &(struct amqp_channel_open){ .id = AMQP_ID_channel_open });
@@ -446,7 +444,7 @@ void ops_finish(struct sim *sim)
     world_quiet(sim);
     audit(sim);
     client_open(sim, connection);
-    connection->channels[0].state = CHANNEL_IS_OPEN;
+    model_open_channel(sim, &connection->channels[0]);
     expect_method(sim, &connection->channels[0],
                   &(struct amqp_channel_open_ok){ .id = AMQP_ID_channel_open_ok });
     client_send(sim, connection, 1, &(struct amqp_channel_open){ .id = AMQP_ID_channel_open });

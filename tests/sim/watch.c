@@ -15,6 +15,9 @@ static struct sim *watched;
 extern typeof(queue_push) __real_queue_push, __wrap_queue_push;
 extern typeof(queue_discard) __real_queue_discard, __wrap_queue_discard;
 
+extern typeof(dead_letter_run) __real_dead_letter_run, __wrap_dead_letter_run;
+extern typeof(dead_letter_message) __real_dead_letter_message, __wrap_dead_letter_message;
+
 void watch_begin(struct sim *sim)
 {
     watched = sim;
@@ -23,6 +26,11 @@ void watch_begin(struct sim *sim)
 static bool is_watched(void)
 {
     return watched && !watched->deaf;
+}
+
+static uint32_t id_of(const struct message *message)
+{
+    return client_body_id(message_body(message), message->body_bytes);
 }
 
 int __wrap_queue_push(struct queue *queue, struct message *message, struct push_outcome *outcome)
@@ -36,8 +44,7 @@ int __wrap_queue_push(struct queue *queue, struct message *message, struct push_
         model_arrive(watched, &(struct m_arrived){
                                   .queue = queue->destination.name.data,
                                   .sequence = queue->next_sequence - 1,
-                                  .message = client_body_id(message_body(message),
-                                                            message->body_bytes),
+                                  .message = id_of(message),
                                   .refused = outcome->refused });
     outcome->refused |= before.refused;
     return rc;
@@ -50,9 +57,29 @@ void __wrap_queue_discard(struct queue *queue, struct queue_entry *entry,
                                  .queue = queue->destination.name.data,
                                  .sequence = entry->sequence,
                                  .reason = reason,
-                                 .was_read = (entry->flags & ENTRY_RESIDENT) != 0 };
+                                 .was_read = (entry->flags & ENTRY_RESIDENT) != 0,
+                                 .deleted = queue->deleted };
 
     if (is_watched())
         model_discard(watched, &discard);
     __real_queue_discard(queue, entry, reason);
+}
+
+void __wrap_dead_letter_run(struct broker *broker)
+{
+    if (is_watched())
+        model_letters_begin(watched);
+    __real_dead_letter_run(broker);
+    if (is_watched())
+        model_letters_end(watched);
+    if (is_watched())
+        model_go_on_closing(watched);
+}
+
+int __wrap_dead_letter_message(const struct message *message, const struct dead_letter_event *event,
+                               struct message **ret_message)
+{
+    if (is_watched())
+        model_dead_letter(watched, id_of(message), event);
+    return __real_dead_letter_message(message, event, ret_message);
 }

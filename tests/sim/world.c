@@ -129,6 +129,14 @@ void world_begin(struct sim *sim)
     open_broker(sim);
 }
 
+/* Nothing is written, but reads under way end. */
+static void end_reads(struct sim *sim)
+{
+    store_memory_hold(sim->store, true);
+    store_poll(sim->store);
+    store_memory_hold(sim->store, false);
+}
+
 /* Frees connections and broker without anybody listening; the store is left. */
 static void drop_broker(struct sim *sim)
 {
@@ -136,9 +144,7 @@ static void drop_broker(struct sim *sim)
     for (unsigned i = 0; i < MODEL_CONNECTIONS; i++)
         if (sim->connections[i].real)
             connection_free(sim->connections[i].real);
-    store_memory_hold(sim->store, true); /* nothing is written, but reads under way end */
-    store_poll(sim->store);
-    store_memory_hold(sim->store, false);
+    end_reads(sim);
     broker_free(sim->broker);
     sim->broker = NULL;
     sim->deaf = false;
@@ -263,7 +269,6 @@ void world_restart(struct sim *sim)
         if (connection->state == CONNECTION_IS_OPEN) {
             expect_on_connection(sim, connection, &forced);
             model_close_connection(sim, connection);
-            connection->state = CONNECTION_IS_CLOSING;
             connection_force_close(connection->real, 320, "stop");
             accept_end(sim);
         }
@@ -271,6 +276,7 @@ void world_restart(struct sim *sim)
             client_drop(sim, connection);
     }
     world_turn(sim);
+    end_reads(sim);
     journal_apply(sim, UINT64_MAX);
     drop_broker(sim);
     rc = store_close(sim->store);
