@@ -5,12 +5,7 @@ import subprocess
 from brokers import find_program
 
 PROGRAM = find_program('leveret-perf', 'LEVERET_PERF')
-HELP = subprocess.run([PROGRAM, '--help'], capture_output=True, text=True).stdout
-REPORT = ['--json', '-', '--quiet'] if '--json' in HELP else []
-
-
-def can(option):
-    return f'{option} ' in HELP
+REPORT = ['--json', '-', '--quiet']
 
 
 def command(server, options):
