@@ -256,7 +256,7 @@ static struct m_entry *accept_head(struct sim *sim, struct m_queue *queue,
         FAIL(sim, "m%u from queue '%s', whose first message is m%u", id, queue->name,
              head->message->id);
     accept_octets(sim, message, head->message,
-                  queue->given.delivery_limit >= 0 ? head->returned : 0);
+                  queue->settings.delivery_limit >= 0 ? head->returned : 0);
     if (head->expires_ms && head->gone_ms < sim_wall_ms(sim))
         FAIL(sim, "m%u is handed out though it has expired", id);
     if (head->redelivered != SEEN_UNKNOWN && (head->redelivered == SEEN_BEFORE) != redelivered)

@@ -40,6 +40,12 @@ void journal_binding(struct sim *sim, enum journal_what what, const struct m_bin
                                            .copy = sim_duplicate(binding, sizeof *binding) });
 }
 
+void journal_policy(struct sim *sim, enum journal_what what, const struct m_policy *policy)
+{
+    add(sim, &(struct journal_record){ .what = what,
+                                       .copy = sim_duplicate(policy, sizeof *policy) });
+}
+
 void journal_entry(struct sim *sim, enum journal_what what, const struct m_queue *queue,
                    const struct m_entry *entry)
 {
@@ -156,6 +162,12 @@ static void apply(struct journal *journal, const struct journal_record *record)
     case JOURNAL_DELETE_BINDING:
         delete_binding(journal, record->copy);
         return;
+    case JOURNAL_PUT_POLICY:
+        model_put_policy(&journal->policies, record->copy);
+        return;
+    case JOURNAL_DELETE_POLICY:
+        model_delete_policy(&journal->policies, record->copy);
+        return;
     case JOURNAL_ENQUEUE:
         enqueue(queue, record->copy);
         return;
@@ -201,5 +213,6 @@ void journal_release(struct sim *sim)
         delete_exchange(journal, journal->exchanges->name);
     while ((binding = journal->bindings))
         delete_binding(journal, binding);
+    model_drop_policies(&journal->policies);
     *journal = (struct journal){ 0 };
 }

@@ -16,6 +16,7 @@ struct sim;
 struct m_binding;
 struct m_exchange;
 struct m_entry;
+struct m_policy;
 struct m_queue;
 
 enum journal_what {
@@ -25,6 +26,8 @@ enum journal_what {
     JOURNAL_DELETE_EXCHANGE,
     JOURNAL_PUT_BINDING,
     JOURNAL_DELETE_BINDING,
+    JOURNAL_PUT_POLICY,
+    JOURNAL_DELETE_POLICY,
     JOURNAL_ENQUEUE,
     JOURNAL_SETTLE,
     JOURNAL_COUNT, /* it was requeued: known to be redelivered */
@@ -35,7 +38,7 @@ struct journal_record {
     enum journal_what what;
     uint32_t queue; /* id */
     uint64_t sequence;
-    void *copy; /* of the queue, exchange, binding or entry; owned */
+    void *copy; /* of the queue, exchange, binding, policy or entry; owned */
 };
 
 struct journal {
@@ -44,11 +47,13 @@ struct journal {
     struct m_queue *queues; /* what is on the disk */
     struct m_exchange *exchanges;
     struct m_binding *bindings;
+    struct m_policy *policies;
 };
 
 void journal_queue(struct sim *sim, enum journal_what what, const struct m_queue *queue);
 void journal_exchange(struct sim *sim, enum journal_what what, const struct m_exchange *exchange);
 void journal_binding(struct sim *sim, enum journal_what what, const struct m_binding *binding);
+void journal_policy(struct sim *sim, enum journal_what what, const struct m_policy *policy);
 void journal_entry(struct sim *sim, enum journal_what what, const struct m_queue *queue,
                    const struct m_entry *entry);
 

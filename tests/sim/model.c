@@ -147,6 +147,7 @@ struct m_queue *model_add_queue(struct sim *sim, const struct m_queue *like)
     struct m_queue *queue = sim_duplicate(like, sizeof *like);
 
     queue->id = ++sim->next_queue_id;
+    model_effective(sim, queue, &queue->settings);
     DL_APPEND(sim->queues, queue);
     journal_queue(sim, JOURNAL_PUT_QUEUE, queue);
     return queue;
@@ -275,7 +276,7 @@ struct m_consumer *model_add_consumer(struct sim *sim, const struct m_consumer *
     consumer->was_able = true;
     consumer->turn_low = consumer->turn_high = ++sim->stamp;
     consumer->queue->had_consumer = true;
-    if (consumer->queue->given.single_active && !consumer->queue->active)
+    if (consumer->queue->settings.single_active && !consumer->queue->active)
         consumer->queue->active = consumer->id;
     DL_APPEND(sim->consumers, consumer);
     return consumer;
@@ -312,7 +313,7 @@ bool model_able(const struct m_consumer *consumer)
     if (channel->state != CHANNEL_IS_OPEN || !channel->flow || channel->connection->congested ||
         channel->connection->state != CONNECTION_IS_OPEN)
         return false;
-    if (consumer->queue->given.single_active && consumer->queue->active != consumer->id)
+    if (consumer->queue->settings.single_active && consumer->queue->active != consumer->id)
         return false;
     if (consumer->no_ack)
         return true;
@@ -368,6 +369,7 @@ static void drop_all(struct sim *sim)
     while (sim->queues)
         free_queue(sim, sim->queues);
     model_letters_drop(sim);
+    model_drop_policies(&sim->policies);
     sim->exchanges = NULL;
     sim->bindings = NULL;
     sim->consumers = NULL;
@@ -432,7 +434,7 @@ static void recover_entry(struct m_entry *entry, const struct m_queue *queue,
     entry->out = false;
     entry->cold = true;
     entry->handed = !was || was->handed;
-    if ((entry->handed || queue->given.max_priority > 0) && entry->redelivered == SEEN_NEVER)
+    if ((entry->handed || queue->settings.max_priority > 0) && entry->redelivered == SEEN_NEVER)
         entry->redelivered = SEEN_UNKNOWN;
 }
 
@@ -457,12 +459,17 @@ void model_rebuild(struct sim *sim)
     struct m_queue *stored, *queues = NULL;
     struct m_exchange *exchange;
     struct m_binding *binding;
+    struct m_policy *policy;
 
     DL_FOREACH(sim->journal.queues, stored)
         recover_queue(sim, stored, &queues);
     drop_all(sim);
     drop_connections(sim);
     sim->queues = queues;
+    DL_FOREACH(sim->journal.policies, policy)
+        model_put_policy(&sim->policies, policy);
+    DL_FOREACH(sim->queues, stored)
+        model_effective(sim, stored, &stored->settings);
     add_predeclared(sim);
     DL_FOREACH(sim->journal.exchanges, exchange) {
         struct m_exchange *copy = sim_duplicate(exchange, sizeof *exchange);

@@ -90,6 +90,7 @@ struct m_queue {
     bool had_consumer;
     uint32_t active;          /* id of the single active consumer; 0: none */
     struct m_settings given;  /* arguments of queue.declare */
+    struct m_settings settings; /* and what policies make of them */
     unsigned long waits;      /* polls + 1 when a message that was being read has gone: the end
                                  of the read wakes the queue */
     struct m_connection *owner;
@@ -305,6 +306,7 @@ struct sim {
     struct m_queue *queues;
     struct m_binding *bindings;
     struct m_consumer *consumers;
+    struct m_policy *policies;
     uint32_t next_queue_id, next_consumer_id;
     uint64_t stamp;
     struct m_message **messages; /* by id */
@@ -420,6 +422,20 @@ static inline uint64_t sim_wall_ms(const struct sim *sim)
 void model_discard(struct sim *sim, const struct m_discard *discard);
 /** model_check_kept() - at the end of a turn: nothing is left that should have gone */
 void model_check_kept(struct sim *sim);
+
+/* ---- model_policy.c ---- */
+
+/** model_effective() - what arguments and policies come to for a queue */
+void model_effective(struct sim *sim, const struct m_queue *queue, struct m_settings *ret_settings);
+/** model_settings_changed() - the broker has brought a queue up to date */
+void model_settings_changed(struct sim *sim, const char *queue);
+/** model_check_policies() - at the end of a turn: every queue is up to date */
+void model_check_policies(struct sim *sim);
+/* Of a list: those in force, or those on the disk. */
+struct m_policy *model_policy(struct m_policy *policies, const char *name);
+void model_put_policy(struct m_policy **policies, const struct m_policy *like);
+void model_delete_policy(struct m_policy **policies, const struct m_policy *like);
+void model_drop_policies(struct m_policy **policies);
 
 /* ---- model_dead_letter.c ---- */
 

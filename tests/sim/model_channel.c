@@ -102,7 +102,7 @@ void model_settle_now(struct sim *sim, struct m_channel *channel,
     }
     entry->redelivered = SEEN_BEFORE;
     entry->returned++;
-    if (queue->given.delivery_limit >= 0 && entry->returned > queue->given.delivery_limit) {
+    if (queue->settings.delivery_limit >= 0 && entry->returned > queue->settings.delivery_limit) {
         give_up(sim, queue, entry, DEAD_LETTER_DELIVERY_LIMIT);
         return;
     }

@@ -29,13 +29,21 @@ static void end_letter(struct sim *sim, struct m_letter *letter)
     free(letter);
 }
 
+/* Where it goes, by what its queue is told now; NULL: nowhere. */
+static struct m_exchange *exchange_of(struct sim *sim, const struct m_letter *letter)
+{
+    if (!letter->settings.dead_letters)
+        return NULL;
+    return model_exchange(sim, letter->settings.dead_letter_exchange);
+}
+
 /* The broker has it in memory: it goes to the exchange, if there is one. */
 static void note(struct sim *sim, struct m_letter *letter)
 {
     letter->reading = false;
     DL_DELETE(sim->letters, letter);
     DL_APPEND(sim->letters, letter);
-    if (!letter->settings.dead_letters || !model_exchange(sim, letter->settings.dead_letter_exchange))
+    if (!exchange_of(sim, letter))
         end_letter(sim, letter);
 }
 
@@ -45,7 +53,7 @@ void model_give_up(struct sim *sim, struct m_queue *queue, const struct m_letter
 
     letter->queue = queue->id;
     memcpy(letter->queue_name, queue->name, sizeof letter->queue_name);
-    letter->settings = queue->given;
+    letter->settings = queue->settings;
     DL_APPEND(sim->letters, letter);
     if (!letter->reading || !letter->settings.dead_letters)
         note(sim, letter);
@@ -79,7 +87,7 @@ void model_letters_begin(struct sim *sim)
     struct m_letter *letter, *next;
 
     DL_FOREACH_SAFE(sim->letters, letter, next)
-        if (!letter->reading && !model_exchange(sim, letter->settings.dead_letter_exchange))
+        if (!letter->reading && !exchange_of(sim, letter))
             end_letter(sim, letter);
 }
 
@@ -208,7 +216,7 @@ static struct m_letter *find_letter(struct sim *sim, uint32_t id,
 void model_dead_letter(struct sim *sim, uint32_t id, const struct dead_letter_event *event)
 {
     struct m_letter *letter = find_letter(sim, id, event);
-    struct m_exchange *exchange = model_exchange(sim, letter->settings.dead_letter_exchange);
+    struct m_exchange *exchange = exchange_of(sim, letter);
     struct m_message *message = new_message(sim, letter);
     uint32_t queues[16];
     unsigned n_queues;

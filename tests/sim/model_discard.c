@@ -11,7 +11,7 @@
 
 bool queue_is_over(const struct m_queue *queue, uint32_t count, uint64_t bytes)
 {
-    const struct m_settings *settings = &queue->given;
+    const struct m_settings *settings = &queue->settings;
 
     return (settings->max_length >= 0 &&
             queue_ready(queue) + count > (uint64_t)settings->max_length) ||
@@ -29,7 +29,7 @@ static void check_reason(struct sim *sim, struct m_queue *queue, const struct m_
                          entry->message->id, discard->queue);
         return;
     case DEAD_LETTER_MAXLEN:
-        if (settings_refuse(&queue->given) || !queue_is_over(queue, 0, 0))
+        if (settings_refuse(&queue->settings) || !queue_is_over(queue, 0, 0))
             break;
         if (entry != model_head(queue))
             history_fail(&sim->history, "m%u of queue '%s' is dropped, but is not the first",
@@ -69,7 +69,7 @@ void model_discard(struct sim *sim, const struct m_discard *discard)
 
 static void check_queue(struct sim *sim, const struct m_queue *queue)
 {
-    if (!settings_refuse(&queue->given) && queue_is_over(queue, 0, 0))
+    if (!settings_refuse(&queue->settings) && queue_is_over(queue, 0, 0))
         history_fail(&sim->history, "queue '%s' is over its limit", queue->name);
     for (size_t i = 0; i < queue->n_entries; i++) {
         const struct m_entry *entry = &queue->entries[i];
@@ -85,6 +85,7 @@ void model_check_kept(struct sim *sim)
     struct m_queue *queue;
 
     model_letters_end(sim);
+    model_check_policies(sim);
     DL_FOREACH(sim->queues, queue)
         check_queue(sim, queue);
 }

@@ -57,7 +57,7 @@ static bool all_arrived(struct sim *sim)
 /* The smaller of both times counts. */
 static void set_expiry(struct sim *sim, const struct m_queue *queue, struct m_entry *entry)
 {
-    int64_t ttl_ms = queue->given.ttl_ms, own_ms = entry->message->expiration_ms;
+    int64_t ttl_ms = queue->settings.ttl_ms, own_ms = entry->message->expiration_ms;
 
     if (own_ms >= 0 && (ttl_ms < 0 || own_ms < ttl_ms))
         ttl_ms = own_ms;
@@ -70,10 +70,10 @@ static void set_expiry(struct sim *sim, const struct m_queue *queue, struct m_en
 /* Without x-max-priority there is one level. */
 static uint8_t level_of(const struct m_queue *queue, const struct m_message *message)
 {
-    if (queue->given.max_priority <= 0)
+    if (queue->settings.max_priority <= 0)
         return 0;
-    return message->priority < queue->given.max_priority ? message->priority
-                                                         : (uint8_t)queue->given.max_priority;
+    return message->priority < queue->settings.max_priority ? message->priority
+                                                         : (uint8_t)queue->settings.max_priority;
 }
 
 static void push(struct sim *sim, struct m_queue *queue, struct m_message *message,
@@ -120,7 +120,7 @@ static struct m_message *take_arrival(struct sim *sim, const struct m_arrived *a
 static void check_refusal(struct sim *sim, struct m_queue *queue, const struct m_message *message,
                           bool refused)
 {
-    bool full = settings_refuse(&queue->given) && queue_is_over(queue, 1, message->body_bytes);
+    bool full = settings_refuse(&queue->settings) && queue_is_over(queue, 1, message->body_bytes);
 
     if (refused != full)
         history_fail(&sim->history, "queue '%s' %s", queue->name,
@@ -140,7 +140,7 @@ void model_arrive(struct sim *sim, const struct m_arrived *arrived)
     message = take_arrival(sim, arrived, queue);
     check_refusal(sim, queue, message, arrived->refused);
     sim->arrivals.refused |= arrived->refused;
-    if (arrived->refused && queue->given.overflow == OVERFLOW_REJECT_DLX)
+    if (arrived->refused && queue->settings.overflow == OVERFLOW_REJECT_DLX)
         model_give_up(sim, queue, &(struct m_letter){ .entry = { .message = message },
                                                       .reason = DEAD_LETTER_MAXLEN });
     if (!arrived->refused)

@@ -59,6 +59,28 @@ void settings_choose(struct sim *sim, struct m_settings *ret_settings)
     ret_settings->single_active = (sim->features & FEATURE_SINGLE_ACTIVE) && chance(sim, 50);
 }
 
+void settings_choose_for_policy(struct sim *sim, bool operator, struct m_settings *ret_settings)
+{
+    *ret_settings = settings_none;
+    if (chance(sim, 40))
+        ret_settings->ttl_ms = ONE_OF(sim, 0, 5, 20, 80, 500);
+    if (chance(sim, 50))
+        choose_length(sim, ret_settings);
+    if (!operator && chance(sim, 60))
+        choose_dead_letters(sim, ret_settings);
+    if (ret_settings->has_dead_letter_key && chance(sim, 20)) { /* a key alone: for another's exchange */
+        ret_settings->dead_letters = false;
+        ret_settings->dead_letter_exchange[0] = '\0';
+    }
+}
+
+const char *settings_overflow_name(enum m_overflow overflow)
+{
+    static const char *const names[] = { "", "drop-head", "reject-publish", "reject-publish-dlx" };
+
+    return names[overflow];
+}
+
 static void put(struct amqp_table_writer *arguments, const char *name, int64_t value)
 {
     if (value >= 0)
@@ -67,9 +89,6 @@ static void put(struct amqp_table_writer *arguments, const char *name, int64_t v
 
 void settings_write(const struct m_settings *settings, struct amqp_table_writer *arguments)
 {
-    static const char *const overflows[] = { NULL, "drop-head", "reject-publish",
-                                             "reject-publish-dlx" };
-
     put(arguments, "x-message-ttl", settings->ttl_ms);
     put(arguments, "x-max-length", settings->max_length);
     put(arguments, "x-max-length-bytes", settings->max_length_bytes);
@@ -78,7 +97,8 @@ void settings_write(const struct m_settings *settings, struct amqp_table_writer 
     if (settings->single_active)
         amqp_table_put_bool(arguments, "x-single-active-consumer", true);
     if (settings->overflow)
-        amqp_table_put_str(arguments, "x-overflow", amqp_str_from(overflows[settings->overflow]));
+        amqp_table_put_str(arguments, "x-overflow",
+                           amqp_str_from(settings_overflow_name(settings->overflow)));
     if (settings->dead_letters)
         amqp_table_put_str(arguments, "x-dead-letter-exchange",
                            amqp_str_from(settings->dead_letter_exchange));

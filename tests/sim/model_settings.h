@@ -21,19 +21,37 @@ enum feature {
     FEATURE_DELIVERY_LIMIT = 8,
     FEATURE_PRIORITY = 16,
     FEATURE_SINGLE_ACTIVE = 32,
+    FEATURE_POLICY = 64,
 };
 
 enum m_overflow { OVERFLOW_NONE, OVERFLOW_DROP_HEAD, OVERFLOW_REJECT, OVERFLOW_REJECT_DLX };
 
+/* The keys of a policy are the first ones; no policy may speak of the others. */
 struct m_settings {
     int64_t ttl_ms;
     int64_t max_length, max_length_bytes; /* of ready messages */
-    int64_t delivery_limit;
-    int64_t max_priority; /* by argument only, as is: */
-    bool single_active;
     enum m_overflow overflow;
     bool dead_letters, has_dead_letter_key;
     char dead_letter_exchange[MODEL_NAME_BYTES], dead_letter_key[MODEL_NAME_BYTES];
+    int64_t delivery_limit;
+    int64_t max_priority;
+    bool single_active;
+};
+
+/* A regular expression, and the queues that it finds: q and one of these letters; NULL: all. */
+struct m_pattern {
+    const char *text, *letters;
+};
+
+struct m_policy {
+    const char *name;
+    bool operator;
+    const struct m_pattern *pattern;
+    int priority;
+    const char *apply_to;
+    bool for_others; /* than classic queues */
+    struct m_settings settings;
+    struct m_policy *next, *prev;
 };
 
 static inline bool settings_refuse(const struct m_settings *settings)
@@ -45,6 +63,10 @@ extern const struct m_settings settings_none;
 
 /** settings_choose() - what the next new queue is declared with */
 void settings_choose(struct sim *sim, struct m_settings *ret_settings);
+/** settings_choose_for_policy() - the same, for a policy; perhaps nothing */
+void settings_choose_for_policy(struct sim *sim, bool operator, struct m_settings *ret_settings);
+/** settings_overflow_name() - as arguments and policies spell it */
+const char *settings_overflow_name(enum m_overflow overflow);
 /** settings_write() - as arguments of queue.declare */
 void settings_write(const struct m_settings *settings, struct amqp_table_writer *arguments);
 

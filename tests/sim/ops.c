@@ -346,6 +346,7 @@ static const struct {
     { 2, op_crash, false },
     { 1, op_restart, false },
     { 4, op_quiet, false },
+    { 12, op_policy, false },
     { 40, op_open_connection, true },
     { 5, op_close_connection, false },
     { 3, op_drop_connection, false },

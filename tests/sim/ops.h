@@ -51,6 +51,9 @@ bool op_tx_select(struct sim *sim);
 bool op_tx_commit(struct sim *sim);
 bool op_tx_rollback(struct sim *sim);
 
+/* ops_policy.c */
+bool op_policy(struct sim *sim);
+
 /* Choices */
 /** pick_channel() - an open one that may send a method now, or NULL */
 struct m_channel *pick_channel(struct sim *sim);

@@ -110,7 +110,7 @@ static bool model_consume(struct sim *sim, struct m_channel *channel, struct m_c
     DL_FOREACH(sim->consumers, other)
         if (other->queue == consumer->queue && (other->exclusive || consumer->exclusive))
             break;
-    if (other || (consumer->exclusive && (count || consumer->queue->given.single_active))) {
+    if (other || (consumer->exclusive && (count || consumer->queue->settings.single_active))) {
         model_raise(sim, channel, 403, AMQP_ID_basic_consume,
                     "queue '%s' in vhost '/' in exclusive use", consumer->queue->name);
         return false;

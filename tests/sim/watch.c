@@ -17,6 +17,7 @@ extern typeof(queue_discard) __real_queue_discard, __wrap_queue_discard;
 
 extern typeof(dead_letter_run) __real_dead_letter_run, __wrap_dead_letter_run;
 extern typeof(dead_letter_message) __real_dead_letter_message, __wrap_dead_letter_message;
+extern typeof(queue_settings_changed) __real_queue_settings_changed, __wrap_queue_settings_changed;
 
 void watch_begin(struct sim *sim)
 {
@@ -82,4 +83,11 @@ int __wrap_dead_letter_message(const struct message *message, const struct dead_
     if (is_watched())
         model_dead_letter(watched, id_of(message), event);
     return __real_dead_letter_message(message, event, ret_message);
+}
+
+void __wrap_queue_settings_changed(struct queue *queue, const struct queue_settings *old)
+{
+    if (is_watched())
+        model_settings_changed(watched, queue->destination.name.data);
+    __real_queue_settings_changed(queue, old);
 }

@@ -1,0 +1,164 @@
+/*
+ * model_policy.c - what queues are told by policies
+ *
+ * One policy and one operator policy at most speak to a queue: those of the highest priority whose
+ * pattern matches, and that say nothing a classic queue cannot do. Their keys meet each other, then
+ * the queue's arguments (extensions.md 1.3, 5.2). The broker brings the queues that exist up to date
+ * when it likes, but by the end of the turn.
+ */
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "model.h"
+
+bool policy_matches(const struct m_policy *policy, const char *name)
+{
+    const struct m_pattern *pattern = policy->pattern;
+
+    if (policy->for_others)
+        return false;
+    return !pattern->letters || (name[0] == 'q' && name[1] && !name[2] &&
+                                 strchr(pattern->letters, name[1]));
+}
+
+static const struct m_policy *find_policy(struct sim *sim, bool operator, const char *name)
+{
+    const struct m_policy *policy, *found = NULL;
+
+    DL_FOREACH(sim->policies, policy)
+        if (policy->operator == operator && policy_matches(policy, name) &&
+            (!found || policy->priority > found->priority))
+            found = policy;
+    return found;
+}
+
+static int64_t lower(int64_t a, int64_t b)
+{
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+/* Where both say something: the lower number, the first name, and @overflow's side. */
+static void join(const struct m_settings *first, const struct m_settings *second,
+                 enum m_overflow overflow, struct m_settings *ret)
+{
+    struct m_settings joined = *first;
+
+    joined.ttl_ms = lower(first->ttl_ms, second->ttl_ms);
+    joined.max_length = lower(first->max_length, second->max_length);
+    joined.max_length_bytes = lower(first->max_length_bytes, second->max_length_bytes);
+    joined.overflow = overflow ? overflow : first->overflow ? first->overflow : second->overflow;
+    if (!first->dead_letters && second->dead_letters) {
+        joined.dead_letters = true;
+        memcpy(joined.dead_letter_exchange, second->dead_letter_exchange, MODEL_NAME_BYTES);
+    }
+    if (!first->has_dead_letter_key && second->has_dead_letter_key) {
+        joined.has_dead_letter_key = true;
+        memcpy(joined.dead_letter_key, second->dead_letter_key, MODEL_NAME_BYTES);
+    }
+    *ret = joined;
+}
+
+void model_effective(struct sim *sim, const struct m_queue *queue, struct m_settings *ret_settings)
+{
+    const struct m_policy *user = find_policy(sim, false, queue->name);
+    const struct m_policy *operator = find_policy(sim, true, queue->name);
+    struct m_settings effective = settings_none;
+
+    if (user)
+        effective = user->settings;
+    if (operator)
+        join(&effective, &operator->settings, operator->settings.overflow, &effective);
+    join(&queue->given, &effective, queue->given.overflow, ret_settings);
+}
+
+static bool equal(const struct m_settings *a, const struct m_settings *b)
+{
+    return a->ttl_ms == b->ttl_ms && a->max_length == b->max_length &&
+           a->max_length_bytes == b->max_length_bytes && a->overflow == b->overflow &&
+           a->dead_letters == b->dead_letters && a->has_dead_letter_key == b->has_dead_letter_key &&
+           strcmp(a->dead_letter_exchange, b->dead_letter_exchange) == 0 &&
+           strcmp(a->dead_letter_key, b->dead_letter_key) == 0;
+}
+
+void model_settings_changed(struct sim *sim, const char *name)
+{
+    struct m_queue *queue = model_queue(sim, name);
+    struct m_letter *letter;
+
+    if (!queue)
+        history_fail(&sim->history, "a policy changes queue '%s', which is not there", name);
+    history_add(&sim->history, "  the settings of queue '%s' change", name);
+    model_effective(sim, queue, &queue->settings);
+    DL_FOREACH(sim->letters, letter)
+        if (letter->queue == queue->id)
+            letter->settings = queue->settings;
+}
+
+/* An overflow without a limit says nothing, nor does a key without an exchange. */
+static void leave_out_idle(struct m_settings *settings)
+{
+    if (settings->overflow == OVERFLOW_DROP_HEAD)
+        settings->overflow = OVERFLOW_NONE;
+    if (!settings->dead_letters) {
+        settings->has_dead_letter_key = false;
+        settings->dead_letter_key[0] = '\0';
+    }
+}
+
+void model_check_policies(struct sim *sim)
+{
+    struct m_queue *queue;
+
+    DL_FOREACH(sim->queues, queue) {
+        struct m_settings is = queue->settings, should;
+
+        model_effective(sim, queue, &should);
+        leave_out_idle(&is);
+        leave_out_idle(&should);
+        if (!equal(&is, &should))
+            history_fail(&sim->history, "queue '%s' does not know its policy", queue->name);
+    }
+}
+
+struct m_policy *model_policy(struct m_policy *policies, const char *name)
+{
+    struct m_policy *policy;
+
+    DL_FOREACH(policies, policy)
+        if (strcmp(policy->name, name) == 0)
+            break;
+    return policy;
+}
+
+static void replace(struct m_policy **policies, const struct m_policy *like, bool remove)
+{
+    struct m_policy *policy = model_policy(*policies, like->name);
+
+    if (policy) {
+        DL_DELETE(*policies, policy);
+        free(policy);
+    }
+    if (remove)
+        return;
+    policy = sim_duplicate(like, sizeof *like);
+    DL_APPEND(*policies, policy);
+}
+
+void model_put_policy(struct m_policy **policies, const struct m_policy *like)
+{
+    replace(policies, like, false);
+}
+
+void model_delete_policy(struct m_policy **policies, const struct m_policy *like)
+{
+    replace(policies, like, true);
+}
+
+void model_drop_policies(struct m_policy **policies)
+{
+    struct m_policy *policy, *next;
+
+    DL_FOREACH_SAFE(*policies, policy, next)
+        free(policy);
+    *policies = NULL;
+}
