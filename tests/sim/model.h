@@ -253,14 +253,14 @@ struct m_discard {
     const char *queue;
     uint64_t sequence;
     enum dead_letter_reason reason;
-    bool was_read;     /* the broker has the message in memory */
+    bool at_once;     /* the broker has the message in memory */
     bool deleted;      /* the queue has been deleted meanwhile */
 };
 
 /* A message that has left its queue and is to be published again. */
 struct m_letter {
-    const void *real;    /* the broker's queue, while @reading */
-    bool reading;        /* the broker does not have it in memory yet */
+    const void *real;    /* the broker's queue, while @waiting */
+    bool waiting;        /* the broker reads it, or one that left before it */
     uint32_t queue;      /* id of the queue it leaves */
     char queue_name[MODEL_NAME_BYTES];
     struct m_settings settings; /* of that queue */
@@ -441,8 +441,10 @@ void model_drop_policies(struct m_policy **policies);
 
 /** model_give_up() - an entry has left the queue: to be dead-lettered, or settled */
 void model_give_up(struct sim *sim, struct m_queue *queue, const struct m_letter *like);
-/** model_letter_read() - false: it is no letter */
-bool model_letter_read(struct sim *sim, const struct m_discard *discard);
+/** model_letter_ready() - if it is a letter that waits, it does not any more */
+void model_letter_ready(struct sim *sim, const void *real, uint64_t sequence);
+/** model_letter_waits() - a letter that was given up by a client has to wait */
+void model_letter_waits(struct sim *sim, const struct m_discard *discard);
 /** model_letters_forget() - the queue goes, and those that are being read with it */
 void model_letters_forget(struct sim *sim, const struct m_queue *queue);
 /** model_letters_begin(), model_letters_end() - around the publishing of all that are noted */

@@ -1,8 +1,8 @@
 /*
  * model_dead_letter.c - what becomes of a message that its queue gives up
  *
- * It is a *letter* from the moment it leaves until it has been published again: noted, or still
- * being read by the broker. Its place on the disk is given up when it is published, in the commit in
+ * It is a *letter* from the moment it leaves until it has been published again: noted, or waiting
+ * because the broker still has to read it, or one that left before it. Its place on the disk is given up when it is published, in the commit in
  * which it arrives elsewhere, so a crash before that brings it back to its queue. When letters are
  * published is the broker's choice; letters of one queue for one reason keep their order, except
  * for the delivery limit, where closing a channel gives messages back in any.
@@ -40,7 +40,7 @@ static struct m_exchange *exchange_of(struct sim *sim, const struct m_letter *le
 /* The broker has it in memory: it goes to the exchange, if there is one. */
 static void note(struct sim *sim, struct m_letter *letter)
 {
-    letter->reading = false;
+    letter->waiting = false;
     DL_DELETE(sim->letters, letter);
     DL_APPEND(sim->letters, letter);
     if (!exchange_of(sim, letter))
@@ -55,22 +55,33 @@ void model_give_up(struct sim *sim, struct m_queue *queue, const struct m_letter
     memcpy(letter->queue_name, queue->name, sizeof letter->queue_name);
     letter->settings = queue->settings;
     DL_APPEND(sim->letters, letter);
-    if (!letter->reading || !letter->settings.dead_letters)
+    if (!letter->waiting || !letter->settings.dead_letters)
         note(sim, letter);
 }
 
-bool model_letter_read(struct sim *sim, const struct m_discard *discard)
+void model_letter_ready(struct sim *sim, const void *real, uint64_t sequence)
 {
     struct m_letter *letter;
 
     DL_FOREACH(sim->letters, letter)
-        if (letter->reading && letter->real == discard->real &&
-            letter->entry.sequence == discard->sequence)
+        if (letter->waiting && letter->real == real && letter->entry.sequence == sequence)
+            break;
+    if (letter)
+        note(sim, letter);
+}
+
+void model_letter_waits(struct sim *sim, const struct m_discard *discard)
+{
+    struct m_letter *letter;
+
+    DL_FOREACH(sim->letters, letter)
+        if (!letter->waiting && letter->entry.sequence == discard->sequence &&
+            strcmp(letter->queue_name, discard->queue) == 0)
             break;
     if (!letter)
-        return false;
-    note(sim, letter);
-    return true;
+        return;
+    letter->waiting = true;
+    letter->real = discard->real;
 }
 
 void model_letters_forget(struct sim *sim, const struct m_queue *queue)
@@ -78,7 +89,7 @@ void model_letters_forget(struct sim *sim, const struct m_queue *queue)
     struct m_letter *letter, *next;
 
     DL_FOREACH_SAFE(sim->letters, letter, next)
-        if (letter->reading && letter->queue == queue->id)
+        if (letter->waiting && letter->queue == queue->id)
             end_letter(sim, letter);
 }
 
@@ -87,7 +98,7 @@ void model_letters_begin(struct sim *sim)
     struct m_letter *letter, *next;
 
     DL_FOREACH_SAFE(sim->letters, letter, next)
-        if (!letter->reading && !exchange_of(sim, letter))
+        if (!letter->waiting && !exchange_of(sim, letter))
             end_letter(sim, letter);
 }
 
@@ -98,7 +109,7 @@ void model_letters_end(struct sim *sim)
     if (sim->arrivals.count)
         history_fail(&sim->history, "m%u did not arrive", sim->arrivals.list[0].message->id);
     DL_FOREACH(sim->letters, letter)
-        if (!letter->reading)
+        if (!letter->waiting)
             history_fail(&sim->history, "m%u of queue '%s' was not dead-lettered",
                          letter->entry.message->id, letter->queue_name);
 }
@@ -203,7 +214,7 @@ static struct m_letter *find_letter(struct sim *sim, uint32_t id,
     struct m_letter *letter;
 
     DL_FOREACH(sim->letters, letter)
-        if (!letter->reading && letter->reason == event->reason &&
+        if (!letter->waiting && letter->reason == event->reason &&
             amqp_str_equal(amqp_str_from(letter->queue_name), event->queue_name) &&
             (letter->entry.message->id == id || event->reason != DEAD_LETTER_DELIVERY_LIMIT))
             break;

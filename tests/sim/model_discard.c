@@ -48,19 +48,24 @@ void model_discard(struct sim *sim, const struct m_discard *discard)
     struct m_queue *queue = model_queue(sim, discard->queue);
     struct m_entry *entry = queue ? model_entry(queue, discard->sequence) : NULL;
     struct m_letter letter = { .real = discard->real,
-                               .reading = !discard->was_read,
+                               .waiting = !discard->at_once,
                                .reason = discard->reason };
 
     sim->events++;
-    if (discard->deleted || model_letter_read(sim, discard))
+    if (discard->deleted)
         return;
+    if (discard->reason == DEAD_LETTER_REJECTED || discard->reason == DEAD_LETTER_DELIVERY_LIMIT) {
+        if (!discard->at_once) /* the model was told by what the client did */
+            model_letter_waits(sim, discard);
+        return;
+    }
     if (!entry || entry->out)
         history_fail(&sim->history, "queue '%s' gives up %" PRIu64 ", which it does not have",
                      discard->queue, discard->sequence);
     history_add(&sim->history, "  m%u leaves queue '%s': %s", entry->message->id, discard->queue,
                 dead_letter_reason_name(discard->reason));
     check_reason(sim, queue, entry, discard);
-    if (!discard->was_read)
+    if (!discard->at_once)
         queue->waits = sim->polls + 1;
     letter.entry = *entry;
     model_take_entry(queue, entry);

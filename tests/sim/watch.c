@@ -15,6 +15,8 @@ static struct sim *watched;
 extern typeof(queue_push) __real_queue_push, __wrap_queue_push;
 extern typeof(queue_discard) __real_queue_discard, __wrap_queue_discard;
 
+extern typeof(dead_letter_add) __real_dead_letter_add, __wrap_dead_letter_add;
+extern typeof(queue_release_entry) __real_queue_release_entry, __wrap_queue_release_entry;
 extern typeof(dead_letter_run) __real_dead_letter_run, __wrap_dead_letter_run;
 extern typeof(dead_letter_message) __real_dead_letter_message, __wrap_dead_letter_message;
 extern typeof(queue_settings_changed) __real_queue_settings_changed, __wrap_queue_settings_changed;
@@ -58,12 +60,32 @@ void __wrap_queue_discard(struct queue *queue, struct queue_entry *entry,
                                  .queue = queue->destination.name.data,
                                  .sequence = entry->sequence,
                                  .reason = reason,
-                                 .was_read = (entry->flags & ENTRY_RESIDENT) != 0,
+                                 .at_once = (entry->flags & ENTRY_RESIDENT) && !queue->discards,
                                  .deleted = queue->deleted };
 
     if (is_watched())
         model_discard(watched, &discard);
     __real_queue_discard(queue, entry, reason);
+}
+
+/* An entry that had to wait, for its message or behind another, does not any more. */
+static void waits_no_more(const struct queue *queue, const struct queue_entry *entry)
+{
+    if (is_watched())
+        model_letter_ready(watched, queue, entry->sequence);
+}
+
+void __wrap_dead_letter_add(struct queue *queue, struct queue_entry *entry,
+                            enum dead_letter_reason reason)
+{
+    waits_no_more(queue, entry);
+    __real_dead_letter_add(queue, entry, reason);
+}
+
+void __wrap_queue_release_entry(struct queue *queue, struct queue_entry *entry)
+{
+    waits_no_more(queue, entry);
+    __real_queue_release_entry(queue, entry);
 }
 
 void __wrap_dead_letter_run(struct broker *broker)
