@@ -147,6 +147,7 @@ struct m_queue *model_add_queue(struct sim *sim, const struct m_queue *like)
     struct m_queue *queue = sim_duplicate(like, sizeof *like);
 
     queue->id = ++sim->next_queue_id;
+    model_use_queue(sim, queue);
     model_effective(sim, queue, &queue->settings);
     DL_APPEND(sim->queues, queue);
     journal_queue(sim, JOURNAL_PUT_QUEUE, queue);
@@ -181,6 +182,20 @@ void model_delete_queue(struct sim *sim, struct m_queue *queue)
     while ((binding = binding_of(sim, queue->name, false)))
         model_remove_binding(sim, binding);
     free_queue(sim, queue);
+}
+
+/* Not early, though the clock is cut to milliseconds; and in the first turn that may. */
+void model_expire_queues(struct sim *sim)
+{
+    struct m_queue *queue, *next;
+
+    DL_FOREACH_SAFE(sim->queues, queue, next) {
+        if (queue->settings.expires_ms < 0 || model_consumer_count(sim, queue) ||
+            sim->clock_ms <= queue->used_ms + (uint64_t)queue->settings.expires_ms)
+            continue;
+        history_add(&sim->history, "  queue '%s' expires", queue->name);
+        model_delete_queue(sim, queue);
+    }
 }
 
 uint32_t queue_ready(const struct m_queue *queue)
@@ -302,6 +317,8 @@ void model_remove_consumer(struct sim *sim, struct m_consumer *consumer)
     free(consumer);
     if (was_active)
         activate_next(sim, queue);
+    if (model_consumer_count(sim, queue) == 0)
+        model_use_queue(sim, queue);
     if (queue->auto_delete && model_consumer_count(sim, queue) == 0)
         model_delete_queue(sim, queue);
 }
@@ -451,6 +468,7 @@ static void recover_queue(struct sim *sim, const struct m_queue *stored, struct 
         recover_entry(&queue->entries[i], queue, model_queue_by_id(sim, queue->id));
     queue->had_consumer = false;
     queue->active = 0;
+    model_use_queue(sim, queue);
     DL_APPEND(*queues, queue);
 }
 

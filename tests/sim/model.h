@@ -91,6 +91,7 @@ struct m_queue {
     uint32_t active;          /* id of the single active consumer; 0: none */
     struct m_settings given;  /* arguments of queue.declare */
     struct m_settings settings; /* and what policies make of them */
+    uint64_t used_ms;         /* by the monotonic clock: x-expires counts from here */
     unsigned long waits;      /* polls + 1 when a message that was being read has gone: the end
                                  of the read wakes the queue */
     struct m_connection *owner;
@@ -356,6 +357,13 @@ struct m_entry *model_entry(struct m_queue *queue, uint64_t sequence);
 void model_take_entry(struct m_queue *queue, struct m_entry *entry);
 void model_remove_entry(struct sim *sim, struct m_queue *queue, struct m_entry *entry);
 void model_purge(struct sim *sim, struct m_queue *queue);
+/** model_use_queue() - it was declared, got from, or has lost its last consumer */
+static inline void model_use_queue(const struct sim *sim, struct m_queue *queue)
+{
+    queue->used_ms = sim->clock_ms;
+}
+/** model_expire_queues() - a turn is about to end: those that nobody has used go */
+void model_expire_queues(struct sim *sim);
 
 struct m_consumer *model_consumer(struct sim *sim, const struct m_channel *channel,
                                   const char *tag);

@@ -44,6 +44,7 @@ static void join(const struct m_settings *first, const struct m_settings *second
     struct m_settings joined = *first;
 
     joined.ttl_ms = lower(first->ttl_ms, second->ttl_ms);
+    joined.expires_ms = lower(first->expires_ms, second->expires_ms);
     joined.max_length = lower(first->max_length, second->max_length);
     joined.max_length_bytes = lower(first->max_length_bytes, second->max_length_bytes);
     joined.overflow = overflow ? overflow : first->overflow ? first->overflow : second->overflow;
@@ -73,8 +74,9 @@ void model_effective(struct sim *sim, const struct m_queue *queue, struct m_sett
 
 static bool equal(const struct m_settings *a, const struct m_settings *b)
 {
-    return a->ttl_ms == b->ttl_ms && a->max_length == b->max_length &&
-           a->max_length_bytes == b->max_length_bytes && a->overflow == b->overflow &&
+    return a->ttl_ms == b->ttl_ms && a->expires_ms == b->expires_ms &&
+           a->max_length == b->max_length && a->max_length_bytes == b->max_length_bytes &&
+           a->overflow == b->overflow &&
            a->dead_letters == b->dead_letters && a->has_dead_letter_key == b->has_dead_letter_key &&
            strcmp(a->dead_letter_exchange, b->dead_letter_exchange) == 0 &&
            strcmp(a->dead_letter_key, b->dead_letter_key) == 0;
@@ -84,11 +86,15 @@ void model_settings_changed(struct sim *sim, const char *name)
 {
     struct m_queue *queue = model_queue(sim, name);
     struct m_letter *letter;
+    int64_t expires_ms;
 
     if (!queue)
         history_fail(&sim->history, "a policy changes queue '%s', which is not there", name);
     history_add(&sim->history, "  the settings of queue '%s' change", name);
+    expires_ms = queue->settings.expires_ms;
     model_effective(sim, queue, &queue->settings);
+    if (queue->settings.expires_ms != expires_ms)
+        model_use_queue(sim, queue); /* the new period starts now */
     DL_FOREACH(sim->letters, letter)
         if (letter->queue == queue->id)
             letter->settings = queue->settings;

@@ -8,7 +8,7 @@
 #include "ops.h"
 
 const struct m_settings settings_none = {
-    .ttl_ms = -1, .max_length = -1, .max_length_bytes = -1, .delivery_limit = -1, .max_priority = -1
+    .ttl_ms = -1, .expires_ms = -1, .max_length = -1, .max_length_bytes = -1, .delivery_limit = -1, .max_priority = -1
 };
 
 static int64_t one_of(struct sim *sim, const int64_t *values, unsigned count)
@@ -48,6 +48,8 @@ void settings_choose(struct sim *sim, struct m_settings *ret_settings)
     *ret_settings = settings_none;
     if ((sim->features & FEATURE_TTL) && chance(sim, 40))
         ret_settings->ttl_ms = ONE_OF(sim, 0, 1, 10, 40, 40, 150, 1000);
+    if ((sim->features & FEATURE_EXPIRES) && chance(sim, 25))
+        ret_settings->expires_ms = ONE_OF(sim, 1, 30, 100, 100, 300, 2000);
     if ((sim->features & FEATURE_LENGTH) && chance(sim, 50))
         choose_length(sim, ret_settings);
     if ((sim->features & FEATURE_DEAD_LETTERS) && chance(sim, 70))
@@ -64,6 +66,8 @@ void settings_choose_for_policy(struct sim *sim, bool operator, struct m_setting
     *ret_settings = settings_none;
     if (chance(sim, 40))
         ret_settings->ttl_ms = ONE_OF(sim, 0, 5, 20, 80, 500);
+    if ((sim->features & FEATURE_EXPIRES) && chance(sim, 25))
+        ret_settings->expires_ms = ONE_OF(sim, 50, 200, 1000, 1000);
     if (chance(sim, 50))
         choose_length(sim, ret_settings);
     if (!operator && chance(sim, 60))
@@ -90,6 +94,7 @@ static void put(struct amqp_table_writer *arguments, const char *name, int64_t v
 void settings_write(const struct m_settings *settings, struct amqp_table_writer *arguments)
 {
     put(arguments, "x-message-ttl", settings->ttl_ms);
+    put(arguments, "x-expires", settings->expires_ms);
     put(arguments, "x-max-length", settings->max_length);
     put(arguments, "x-max-length-bytes", settings->max_length_bytes);
     put(arguments, "x-delivery-limit", settings->delivery_limit);

@@ -22,6 +22,7 @@ enum feature {
     FEATURE_PRIORITY = 16,
     FEATURE_SINGLE_ACTIVE = 32,
     FEATURE_POLICY = 64,
+    FEATURE_EXPIRES = 128,
 };
 
 enum m_overflow { OVERFLOW_NONE, OVERFLOW_DROP_HEAD, OVERFLOW_REJECT, OVERFLOW_REJECT_DLX };
@@ -29,6 +30,7 @@ enum m_overflow { OVERFLOW_NONE, OVERFLOW_DROP_HEAD, OVERFLOW_REJECT, OVERFLOW_R
 /* The keys of a policy are the first ones; no policy may speak of the others. */
 struct m_settings {
     int64_t ttl_ms;
+    int64_t expires_ms; /* of the queue itself */
     int64_t max_length, max_length_bytes; /* of ready messages */
     enum m_overflow overflow;
     bool dead_letters, has_dead_letter_key;

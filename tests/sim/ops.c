@@ -285,7 +285,7 @@ static bool op_turn(struct sim *sim)
 
 static bool op_wait(struct sim *sim)
 {
-    if (!(sim->features & FEATURE_TTL))
+    if (!(sim->features & (FEATURE_TTL | FEATURE_EXPIRES)))
         return false;
     world_wait(sim, random_below(&sim->random, chance(sim, 20) ? 1500 : 100));
     return true;
@@ -415,12 +415,16 @@ void ops_step(struct sim *sim)
 
 /* ---- the end of a history ---- */
 
-static void drain(struct sim *sim, struct m_channel *channel, struct m_queue *queue)
+/* The queue may expire meanwhile. */
+static void drain(struct sim *sim, struct m_channel *channel, uint32_t id)
 {
-    while (queue_ready(queue)) {
+    struct m_queue *queue;
+
+    while ((queue = model_queue_by_id(sim, id)) && queue_ready(queue)) {
         channel->gets = true;
-        channel->get_queue = queue->id;
+        channel->get_queue = id;
         channel->get_no_ack = true;
+        model_use_queue(sim, queue);
         client_send(sim, channel->connection, channel->number,
                     &(struct amqp_basic_get){ .id = AMQP_ID_basic_get,
                                               .queue = amqp_str_from(queue->name),
@@ -435,7 +439,6 @@ static void drain(struct sim *sim, struct m_channel *channel, struct m_queue *qu
 void ops_finish(struct sim *sim)
 {
     struct m_connection *connection = &sim->connections[0];
-    struct m_queue *queue;
 
     if (chance(sim, 50))
         world_crash(sim);
@@ -449,8 +452,8 @@ void ops_finish(struct sim *sim)
     expect_method(sim, &connection->channels[0],
                   &(struct amqp_channel_open_ok){ .id = AMQP_ID_channel_open_ok });
     client_send(sim, connection, 1, &(struct amqp_channel_open){ .id = AMQP_ID_channel_open });
-    DL_FOREACH(sim->queues, queue)
-        drain(sim, &connection->channels[0], queue);
+    for (uint32_t id = 1; id <= sim->next_queue_id; id++)
+        drain(sim, &connection->channels[0], id);
     world_quiet(sim);
     audit(sim);
 }

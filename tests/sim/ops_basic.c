@@ -198,6 +198,7 @@ bool op_get(struct sim *sim)
         channel->gets = true;
         channel->get_queue = queue->id;
         channel->get_no_ack = no_ack;
+        model_use_queue(sim, queue);
     }
     send(sim, channel,
          &(struct amqp_basic_get){ .id = AMQP_ID_basic_get,

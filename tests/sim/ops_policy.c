@@ -55,6 +55,7 @@ static void write_json(const struct m_policy *policy, char json[POLICY_JSON_BYTE
                                  policy->pattern->text, policy->priority, policy->apply_to);
 
     at = put_number(json, at, "message-ttl", settings->ttl_ms);
+    at = put_number(json, at, "expires", settings->expires_ms);
     at = put_number(json, at, "max-length", settings->max_length);
     at = put_number(json, at, "max-length-bytes", settings->max_length_bytes);
     at = put_number(json, at, "delivery-limit", settings->delivery_limit);
@@ -79,7 +80,7 @@ static void mean_others(struct sim *sim, struct m_policy *policy)
 
 static bool says_something(const struct m_settings *settings)
 {
-    return settings->ttl_ms >= 0 || settings->max_length >= 0 || settings->max_length_bytes >= 0 ||
+    return settings->ttl_ms >= 0 || settings->expires_ms >= 0 || settings->max_length >= 0 || settings->max_length_bytes >= 0 ||
            settings->overflow || settings->dead_letters || settings->has_dead_letter_key;
 }
 

@@ -114,6 +114,7 @@ static bool resolve_declare(struct sim *sim, struct call *call)
         memcpy(like.name, call->queue, sizeof like.name);
         queue = model_add_queue(sim, &like);
     }
+    model_use_queue(sim, queue);
     memcpy(channel->last_queue, call->queue, MODEL_NAME_BYTES);
     if (!declare->no_wait)
         expect_method(sim, channel,

@@ -108,6 +108,7 @@ static void open_broker(struct sim *sim)
     rc = broker_new(&settings, &sim->broker);
     if (!rc)
         rc = store_open_memory(sim->disk, &options, &events, sim, &sim->store);
+    broker_begin(sim->broker, sim->clock_ms, sim_wall_ms(sim)); /* recovery happens at a time */
     if (!rc)
         rc = broker_attach_store(sim->broker, sim->store, text, sizeof text);
     if (rc)
@@ -158,13 +159,18 @@ void world_end(struct sim *sim)
     store_disk_free(sim->disk);
 }
 
+static void end_turn(struct sim *sim)
+{
+    model_expire_queues(sim);
+    (void)broker_end(sim->broker);
+    accept_turn_end(sim);
+}
+
 /* The next turn begins @ms later. */
 static void turn_after(struct sim *sim, unsigned ms)
 {
-    if (sim->in_turn) {
-        (void)broker_end(sim->broker);
-        accept_turn_end(sim);
-    }
+    if (sim->in_turn)
+        end_turn(sim);
     sim->clock_ms += ms;
     broker_begin(sim->broker, sim->clock_ms, sim_wall_ms(sim));
     sim->in_turn = true;
@@ -233,8 +239,7 @@ void world_crash(struct sim *sim)
     unsigned reached;
 
     if (random_percent(&sim->random, 50)) { /* in the middle of a turn, or behind its end */
-        (void)broker_end(sim->broker);
-        accept_turn_end(sim);
+        end_turn(sim);
         in_flight = store_in_flight(sim->store);
     }
     world_fail(sim, 0, 0, false);
