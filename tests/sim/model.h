@@ -238,6 +238,7 @@ struct m_arrivals {
     struct m_channel *channel;
     void (*done)(struct sim *sim, struct m_channel *channel); /* what follows the last one */
     bool stored, refused;   /* some of them */
+    struct m_message *refused_last;
 };
 
 /* The broker has put a message into a queue, or refused to. */
@@ -246,6 +247,7 @@ struct m_arrived {
     uint64_t sequence; /* the broker's choice: larger than those in the queue */
     uint32_t message;  /* id */
     bool refused;
+    bool anyway; /* it is a dead letter that was refused just before, and is taken all the same */
 };
 
 /* A message leaves a queue though no client has asked for it. */

@@ -137,7 +137,12 @@ void model_arrive(struct sim *sim, const struct m_arrived *arrived)
 
     history_add(&sim->history, "  m%u %s queue '%s'", arrived->message,
                 arrived->refused ? "is refused by" : "enters", arrived->queue);
+    if (arrived->anyway) {
+        push(sim, queue, sim->arrivals.refused_last, arrived->sequence);
+        return;
+    }
     message = take_arrival(sim, arrived, queue);
+    sim->arrivals.refused_last = message;
     check_refusal(sim, queue, message, arrived->refused);
     sim->arrivals.refused |= arrived->refused;
     if (arrived->refused && queue->settings.overflow == OVERFLOW_REJECT_DLX)

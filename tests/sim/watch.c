@@ -13,6 +13,7 @@
 static struct sim *watched;
 
 extern typeof(queue_push) __real_queue_push, __wrap_queue_push;
+extern typeof(queue_push_anyway) __real_queue_push_anyway, __wrap_queue_push_anyway;
 extern typeof(queue_discard) __real_queue_discard, __wrap_queue_discard;
 
 extern typeof(dead_letter_add) __real_dead_letter_add, __wrap_dead_letter_add;
@@ -50,6 +51,19 @@ int __wrap_queue_push(struct queue *queue, struct message *message, struct push_
                                   .message = id_of(message),
                                   .refused = outcome->refused });
     outcome->refused |= before.refused;
+    return rc;
+}
+
+int __wrap_queue_push_anyway(struct queue *queue, struct message *message,
+                             struct push_outcome *outcome)
+{
+    int rc = __real_queue_push_anyway(queue, message, outcome);
+
+    if (is_watched())
+        model_arrive(watched, &(struct m_arrived){ .queue = queue->destination.name.data,
+                                                   .sequence = queue->next_sequence - 1,
+                                                   .message = id_of(message),
+                                                   .anyway = true });
     return rc;
 }
 
