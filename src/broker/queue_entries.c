@@ -294,7 +294,7 @@ void queue_entries_remove(struct queue_entries *entries, struct queue_entry *fou
     uint32_t index;
 
     *ret_entry = *found;
-    if (found >= entries->heap && found < entries->heap + entries->heap_count) {
+    if (entries->heap && found >= entries->heap && found < entries->heap + entries->heap_count) {
         heap_remove(entries, (uint32_t)(found - entries->heap));
         return;
     }
