@@ -73,6 +73,7 @@ void broker_free(struct broker *broker)
 
     while ((queue = next_to_dispatch(broker)))
         queue_unref(queue);
+    dead_letter_forget(broker);
     HASH_ITER(by_name, broker->vhosts, vhost, next)
         vhost_free(vhost);
     broker_free_parameters(broker);

@@ -153,6 +153,18 @@ static int publish_again(struct dead_letter *letter, struct exchange *exchange)
     return rc ? rc : publish(letter, exchange, copy);
 }
 
+void dead_letter_forget(struct broker *broker)
+{
+    struct dead_letter *letter;
+
+    while ((letter = broker->dead_letters)) {
+        broker->dead_letters = letter->next;
+        message_unref(letter->entry.message);
+        queue_unref(letter->queue);
+        free(letter);
+    }
+}
+
 void dead_letter_run(struct broker *broker)
 {
     struct dead_letter *letter;

@@ -38,6 +38,9 @@ void dead_letter_refused(struct queue *queue, struct message *message);
 /** dead_letter_run() - route everything noted, until nothing is left */
 void dead_letter_run(struct broker *broker);
 
+/** dead_letter_forget() - at shutdown: what is noted stays in the store, in the queue it was in */
+void dead_letter_forget(struct broker *broker);
+
 static inline bool dead_letter_pending(const struct broker *broker)
 {
     return broker->dead_letters != NULL;
