@@ -32,7 +32,7 @@ void history_add(struct history *history, const char *format, ...) PRINTF_LIKE(2
 void history_fail(struct history *history, const char *format, ...) PRINTF_LIKE(2, 3)
     __attribute__((noreturn));
 
-/** history_watch() - print this history when the process is about to die by itself */
+/** history_watch() - print this history when the process is about to die by itself; NULL: none */
 void history_watch(struct history *history);
 
 #endif

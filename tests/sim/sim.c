@@ -124,6 +124,7 @@ int main(int argc, char **argv)
         sim->history.passed++;
     }
     printf("%u passed, 0 failed\n", sim->history.passed);
+    history_watch(NULL);
     free(sim->password_hash);
     free(sim);
     return arguments.seeds ? EXIT_SUCCESS : EXIT_FAILURE;
