@@ -96,7 +96,7 @@ void audit(struct sim *sim)
     DL_FOREACH(sim->queues, queue) {
         audit_queue(sim, queue);
         for (size_t i = 0; i < queue->n_entries; i++)
-            stored += queue->entries[i].stored;
+            stored += queue->entries[i].stored || queue->entries[i].paged;
     }
     DL_FOREACH(sim->consumers, consumer)
         audit_consumer(sim, consumer);

@@ -74,7 +74,8 @@ struct m_entry {
     struct m_message *message;
     bool out;              /* with a consumer, or got: not acknowledged */
     bool stored;           /* persistent in a durable queue */
-    bool cold;             /* stored and not handed out since: the broker may have to read it */
+    bool paged;            /* in the store, but only for want of memory */
+    bool cold;             /* not handed out since it came: the broker may have to read it */
     bool handed;           /* has been out at least once in its life */
     uint64_t expires_ms;   /* wall clock: not gone before; 0: never */
     uint64_t gone_ms;      /* gone at the end of a turn at this time, never handed out after it */
@@ -317,6 +318,7 @@ struct sim {
     struct expected expected[MODEL_EXPECTED];
     unsigned n_expected;
     struct call call;
+    bool paging;                 /* memory is low: transient messages may leave it */
     struct m_arrivals arrivals;
     struct m_connection *closing;
     struct m_letter *letters;    /* in the order in which they were noted */

@@ -79,6 +79,7 @@ static uint8_t level_of(const struct m_queue *queue, const struct m_message *mes
 static void push(struct sim *sim, struct m_queue *queue, struct m_message *message,
                  uint64_t sequence)
 {
+    bool stored = message->persistent && queue->durable;
     struct m_entry *entry;
 
     if (queue->n_entries && queue->entries[queue->n_entries - 1].sequence >= sequence)
@@ -89,8 +90,9 @@ static void push(struct sim *sim, struct m_queue *queue, struct m_message *messa
     *entry = (struct m_entry){ .sequence = sequence,
                                .message = message,
                                .level = level_of(queue, message),
-                               .stored = message->persistent && queue->durable,
-                               .cold = message->persistent && queue->durable };
+                               .stored = stored,
+                               .paged = sim->paging && !stored,
+                               .cold = sim->paging || stored };
     set_expiry(sim, queue, entry);
     sim->arrivals.stored |= entry->stored;
     journal_entry(sim, JOURNAL_ENQUEUE, queue, entry);
@@ -139,6 +141,7 @@ void model_arrive(struct sim *sim, const struct m_arrived *arrived)
                 arrived->refused ? "is refused by" : "enters", arrived->queue);
     if (arrived->anyway) {
         push(sim, queue, sim->arrivals.refused_last, arrived->sequence);
+        sim->arrivals.stored = false; /* no publisher waits for a dead letter */
         return;
     }
     message = take_arrival(sim, arrived, queue);

@@ -245,6 +245,14 @@ bool op_congest(struct sim *sim)
     return true;
 }
 
+bool op_memory(struct sim *sim)
+{
+    sim->paging = !sim->paging;
+    history_add(&sim->history, "memory is %s", sim->paging ? "low" : "not low");
+    broker_set_paging(sim->broker, sim->paging);
+    return true;
+}
+
 /* What a client does only by mistake, and what ends the connection. */
 bool op_mistake(struct sim *sim)
 {
@@ -354,6 +362,7 @@ static const struct {
     { 15, op_close_channel, true },
     { 10, op_flow, false },
     { 10, op_congest, false },
+    { 4, op_memory, false },
     { 1, op_mistake, false },
     { 14, op_exchange_declare, false },
     { 3, op_exchange_delete, false },

@@ -27,6 +27,7 @@ bool op_open_channel(struct sim *sim);
 bool op_close_channel(struct sim *sim);
 bool op_flow(struct sim *sim);
 bool op_congest(struct sim *sim);
+bool op_memory(struct sim *sim);
 bool op_mistake(struct sim *sim);
 /* ops_topology.c */
 bool op_exchange_declare(struct sim *sim);

@@ -118,6 +118,7 @@ static void open_broker(struct sim *sim)
     sim->stalled = sim->held = sim->in_turn = false;
     if (broker_is_blank(sim->broker))
         found(sim);
+    broker_set_paging(sim->broker, sim->paging);
     world_turn(sim);
 }
 
