@@ -4,8 +4,7 @@
  * It is a *letter* from the moment it leaves until it has been published again: noted, or still
  * being read by the broker. Its place on the disk is given up when it is published, in the commit in
  * which it arrives elsewhere, so a crash before that brings it back to its queue. When letters are
- * published is the broker's choice; letters of one queue for one reason keep their order, except
- * for the delivery limit, where closing a channel gives messages back in any.
+ * published is the broker's choice, but letters of one queue for one reason keep their order.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -204,8 +203,7 @@ static struct m_letter *find_letter(struct sim *sim, uint32_t id,
 
     DL_FOREACH(sim->letters, letter)
         if (!letter->reading && letter->reason == event->reason &&
-            amqp_str_equal(amqp_str_from(letter->queue_name), event->queue_name) &&
-            (letter->entry.message->id == id || event->reason != DEAD_LETTER_DELIVERY_LIMIT))
+            amqp_str_equal(amqp_str_from(letter->queue_name), event->queue_name))
             break;
     if (!letter || letter->entry.message->id != id)
         history_fail(&sim->history, "m%u of queue '%.*s' is dead-lettered out of place", id,
