@@ -142,10 +142,11 @@ bool model_settle(struct sim *sim, struct m_channel *channel, uint64_t tag, bool
     return true;
 }
 
+/* The newest first: the broker's choice, seen in the order of what passes a delivery limit. */
 void model_recover(struct sim *sim, struct m_channel *channel)
 {
     while (channel->n_deliveries) {
-        struct m_delivery delivery = take_delivery(channel, 0);
+        struct m_delivery delivery = take_delivery(channel, channel->n_deliveries - 1);
 
         model_settle_now(sim, channel, &delivery, SETTLE_REQUEUE_IT);
     }

@@ -2,10 +2,10 @@
  * model_dead_letter.c - what becomes of a message that its queue gives up
  *
  * It is a *letter* from the moment it leaves until it has been published again: noted, or waiting
- * because the broker still has to read it, or one that left before it. Its place on the disk is given up when it is published, in the commit in
- * which it arrives elsewhere, so a crash before that brings it back to its queue. When letters are
- * published is the broker's choice; letters of one queue for one reason keep their order, except
- * for the delivery limit, where closing a channel gives messages back in any.
+ * because the broker still has to read it, or one that left before it. Its place on the disk is
+ * given up when it is published, in the commit in which it arrives elsewhere, so a crash before that
+ * brings it back to its queue. When letters are published is the broker's choice, but letters of one
+ * queue for one reason keep their order.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -215,8 +215,7 @@ static struct m_letter *find_letter(struct sim *sim, uint32_t id,
 
     DL_FOREACH(sim->letters, letter)
         if (!letter->waiting && letter->reason == event->reason &&
-            amqp_str_equal(amqp_str_from(letter->queue_name), event->queue_name) &&
-            (letter->entry.message->id == id || event->reason != DEAD_LETTER_DELIVERY_LIMIT))
+            amqp_str_equal(amqp_str_from(letter->queue_name), event->queue_name))
             break;
     if (!letter || letter->entry.message->id != id)
         history_fail(&sim->history, "m%u of queue '%.*s' is dead-lettered out of place", id,
