@@ -27,8 +27,7 @@ struct dead_letter {
     struct dead_letter *next;
 };
 
-/* Where dead letters of @queue go; NULL: nowhere. */
-static struct exchange *find_exchange(struct queue *queue)
+struct exchange *dead_letter_exchange(struct queue *queue)
 {
     const struct vhost *vhost = queue_vhost(queue);
     struct amqp_str name = queue->settings->dead_letter_exchange;
@@ -62,7 +61,7 @@ void dead_letter_add(struct queue *queue, struct queue_entry *entry,
     struct broker *broker = queue_vhost(queue)->broker;
     struct dead_letter *letter;
 
-    if (!find_exchange(queue)) {
+    if (!dead_letter_exchange(queue)) {
         queue_release_entry(queue, entry);
         return;
     }
@@ -133,7 +132,7 @@ static int push(struct queue *target, struct message *message)
     int rc = queue_push(target, message, &outcome);
 
     if (rc || !outcome.refused ||
-        (target->settings->overflow == QUEUE_OVERFLOW_REJECT_PUBLISH_DLX && find_exchange(target)))
+        (target->settings->overflow == QUEUE_OVERFLOW_REJECT_PUBLISH_DLX && dead_letter_exchange(target)))
         return rc;
     return queue_push_anyway(target, message, &outcome);
 }
@@ -185,7 +184,7 @@ void dead_letter_run(struct broker *broker)
     struct dead_letter *letter;
 
     while ((letter = broker->dead_letters) && broker->dead_letter_work < WORK_A_TURN) {
-        struct exchange *exchange = find_exchange(letter->queue);
+        struct exchange *exchange = dead_letter_exchange(letter->queue);
         int rc = exchange ? publish_again(letter, exchange) : 0;
 
         if (rc)

@@ -21,6 +21,9 @@ enum dead_letter_reason {
     DEAD_LETTER_DELIVERY_LIMIT,
 };
 
+/** dead_letter_exchange() - where dead letters of @queue go; NULL: nowhere, which is logged once */
+struct exchange *dead_letter_exchange(struct queue *queue);
+
 /**
  * dead_letter_add() - a message leaves @queue for @reason
  * @entry:  out of the queue's structures; moved: its message and its place in the store are given

@@ -32,9 +32,9 @@ static void append(struct queue *queue, struct discard *discard)
     queue->discard_count++;
 }
 
-static bool is_dead_lettered(const struct queue *queue)
+static bool is_dead_lettered(struct queue *queue)
 {
-    return queue->settings->dead_letters && !queue->deleted;
+    return !queue->deleted && dead_letter_exchange(queue);
 }
 
 /* Lets go of those at the front that need not wait any longer. */
