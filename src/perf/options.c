@@ -192,7 +192,9 @@ static void set_option(struct settings *settings, const struct row *row, const c
             usage("--%s: '%s' is not NAME=VALUE", row->name, text);
         return;
     case URI:
-        if (!value_uri(text, value))
+        if (settings->uri_memory)
+            usage("--uri is given twice");
+        if (!value_uri(text, value, &settings->uri_memory))
             usage("--uri: '%s' is not amqp://user:password@host:port/vhost", text);
         return;
     case CHURN:

@@ -34,6 +34,7 @@ struct given { /* an option as it stood on the command line */
 
 struct settings {
     struct client_address address;
+    char *uri_memory; /* what parts of the address lie in, for the life of the process; or NULL */
     const char *prefix; /* of every name declared and not given */
     unsigned producers, consumers, queues;
     unsigned fanout; /* queues on one fanout exchange, instead of queues; 0 for none */

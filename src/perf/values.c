@@ -67,43 +67,42 @@ unsigned value_in(struct range range, uint64_t *random)
     return range.least + (unsigned)((*random >> 16) % width);
 }
 
-/* A new string: the percent-decoded text of @size bytes; NULL if an escape is malformed. */
-static char *decode(const char *text, size_t size)
+/* The percent-decoded text of @size bytes, put at *@room; NULL if an escape is malformed. */
+static char *decode(const char *text, size_t size, char **room)
 {
-    char *out = malloc(size + 1), hex[3] = { 0 };
+    char *out = *room, hex[3] = { 0 };
     size_t at, length = 0;
 
-    if (!out)
-        wire_fail("out of memory");
     for (at = 0; at < size; at++) {
         if (text[at] != '%') {
             out[length++] = text[at];
             continue;
         }
         if (size - at < 3 || !isxdigit((unsigned char)text[at + 1]) ||
-            !isxdigit((unsigned char)text[at + 2])) {
-            free(out);
+            !isxdigit((unsigned char)text[at + 2]))
             return NULL;
-        }
         memcpy(hex, text + at + 1, 2);
         out[length++] = (char)strtoul(hex, NULL, 16);
         at += 2;
     }
     out[length] = '\0';
+    *room = out + length + 1;
     return out;
 }
 
-static bool read_login(const char *text, const char *end, struct client_address *address)
+static bool read_login(const char *text, const char *end, struct client_address *address,
+                       char **room)
 {
     const char *colon = memchr(text, ':', (size_t)(end - text));
 
-    address->user = decode(text, (size_t)((colon ? colon : end) - text));
+    address->user = decode(text, (size_t)((colon ? colon : end) - text), room);
     if (colon)
-        address->password = decode(colon + 1, (size_t)(end - colon - 1));
+        address->password = decode(colon + 1, (size_t)(end - colon - 1), room);
     return address->user && address->password;
 }
 
-static bool read_host(const char *text, const char *end, struct client_address *address)
+static bool read_host(const char *text, const char *end, struct client_address *address,
+                      char **room)
 {
     const char *host_end = memchr(text, *text == '[' ? ']' : ':', (size_t)(end - text));
     const char *port = host_end;
@@ -117,7 +116,7 @@ static bool read_host(const char *text, const char *end, struct client_address *
     if (!host_end)
         host_end = port = end;
     if (host_end > text)
-        address->host = decode(text, (size_t)(host_end - text));
+        address->host = decode(text, (size_t)(host_end - text), room);
     if (!address->host || (port < end && *port++ != ':'))
         return false;
     if (port < end && (!read_unsigned(&port, 65535, &address->port) || !address->port))
@@ -125,25 +124,39 @@ static bool read_host(const char *text, const char *end, struct client_address *
     return port == end;
 }
 
-bool value_uri(const char *text, struct client_address *address)
+/* @room: at least as many bytes as @text has. */
+static bool read_uri(const char *text, struct client_address *parsed, char *room)
 {
-    struct client_address parsed = *address;
     const char *path, *at;
 
-    if (strncmp(text, "amqp://", 7))
-        return false;
-    text += 7;
     path = strchrnul(text, '/');
     at = memrchr(text, '@', (size_t)(path - text));
-    if (at && !read_login(text, at, &parsed))
+    if (at && !read_login(text, at, parsed, &room))
         return false;
-    if (!read_host(at ? at + 1 : text, path, &parsed))
+    if (!read_host(at ? at + 1 : text, path, parsed, &room))
         return false;
     if (path[0] && path[1])
-        parsed.vhost = decode(path + 1, strlen(path + 1));
-    if (!parsed.vhost)
+        parsed->vhost = decode(path + 1, strlen(path + 1), &room);
+    return parsed->vhost != NULL;
+}
+
+bool value_uri(const char *text, struct client_address *address, char **ret_memory)
+{
+    static const char scheme[] = "amqp://";
+    struct client_address parsed = *address;
+    char *memory;
+
+    if (strncmp(text, scheme, strlen(scheme)))
         return false;
+    memory = malloc(strlen(text));
+    if (!memory)
+        wire_fail("out of memory");
+    if (!read_uri(text + strlen(scheme), &parsed, memory)) {
+        free(memory);
+        return false;
+    }
     *address = parsed;
+    *ret_memory = memory;
     return true;
 }
 

@@ -24,10 +24,12 @@ unsigned value_in(struct range range, uint64_t *random);
 /**
  * value_uri() - amqp://user:password@host:port/vhost; all but the host may be missing
  *
- * Parts are percent-decoded, and stay allocated for the life of the process. An empty vhost is
- * "/". What is missing keeps its value in @address.
+ * @ret_memory: what the parts, percent-decoded, lie in; freed by the caller when @address is not
+ *              used any more
+ *
+ * An empty vhost is "/". What is missing keeps its value in @address.
  */
-bool value_uri(const char *text, struct client_address *address);
+bool value_uri(const char *text, struct client_address *address, char **ret_memory);
 
 /**
  * value_argument() - NAME=VALUE, appended to a field table

@@ -54,16 +54,19 @@ END_TEST
 START_TEST(a_uri_has_all_parts)
 {
     struct client_address address = { .port = 1 };
+    char *memory, *memory_2;
 
-    ck_assert(value_uri("amqp://us%40er:p%3aw@host.example:5673/a%2Fb", &address));
+    ck_assert(value_uri("amqp://us%40er:p%3aw@host.example:5673/a%2Fb", &address, &memory));
     ck_assert_str_eq(address.user, "us@er");
     ck_assert_str_eq(address.password, "p:w");
     ck_assert_str_eq(address.host, "host.example");
     ck_assert_uint_eq(address.port, 5673);
     ck_assert_str_eq(address.vhost, "a/b");
-    ck_assert(value_uri("amqp://[::1]:99", &address));
+    ck_assert(value_uri("amqp://[::1]:99", &address, &memory_2));
     ck_assert_str_eq(address.host, "::1");
     ck_assert_uint_eq(address.port, 99);
+    free(memory);
+    free(memory_2);
 }
 END_TEST
 
@@ -71,12 +74,14 @@ START_TEST(what_a_uri_leaves_out_stays)
 {
     struct client_address address = { .host = "h", .user = "u", .password = "p", .vhost = "v",
                                       .port = 5672 };
+    char *memory;
 
-    ck_assert(value_uri("amqp://other/", &address));
+    ck_assert(value_uri("amqp://other/", &address, &memory));
     ck_assert_str_eq(address.host, "other");
     ck_assert_str_eq(address.user, "u");
     ck_assert_str_eq(address.vhost, "v");
     ck_assert_uint_eq(address.port, 5672);
+    free(memory);
 }
 END_TEST
 
@@ -85,10 +90,11 @@ START_TEST(bad_uris_are_refused)
     static const char *const bad[] = { "", "http://h", "amqp://h:0", "amqp://h:65536", "amqp://h:x",
                                        "amqp://h/%2", "amqp://u%zz@h", "amqp://[::1" };
     struct client_address address = { .host = "h", .vhost = "/", .port = 5672 };
+    char *memory;
     size_t i;
 
     for (i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        ck_assert_msg(!value_uri(bad[i], &address), "'%s' was accepted", bad[i]);
+        ck_assert_msg(!value_uri(bad[i], &address, &memory), "'%s' was accepted", bad[i]);
     ck_assert_uint_eq(address.port, 5672);
 }
 END_TEST
