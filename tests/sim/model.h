@@ -288,6 +288,7 @@ struct sim {
     unsigned mistakes;      /* percent of the choices of this history that are wrong on purpose */
     unsigned weights[64];   /* of the operations in this history (ops.c) */
     unsigned features;      /* enum feature: what else it is about */
+    uint32_t resident_messages, resident_bytes; /* of a queue; past these stored ones leave memory */
     /* the real thing (world.c) */
     struct store_disk *disk;
     struct store *store;

@@ -81,6 +81,9 @@ static void push(struct sim *sim, struct m_queue *queue, struct m_message *messa
 {
     bool stored = message->persistent && queue->durable;
     struct m_entry *entry;
+    unsigned shift = sim->paging ? BOUND_PAGING_SHIFT : 0;
+    bool is_long = queue_ready(queue) >= sim->resident_messages >> shift ||
+                   queue_ready_bytes(queue) >= sim->resident_bytes >> shift;
 
     if (queue->n_entries && queue->entries[queue->n_entries - 1].sequence >= sequence)
         history_fail(&sim->history, "queue '%s' puts m%u before others", queue->name, message->id);
@@ -91,8 +94,8 @@ static void push(struct sim *sim, struct m_queue *queue, struct m_message *messa
                                .message = message,
                                .level = level_of(queue, message),
                                .stored = stored,
-                               .paged = sim->paging && !stored,
-                               .cold = sim->paging || stored };
+                               .paged = sim->paging && !stored && is_long,
+                               .cold = is_long && (sim->paging || stored) };
     set_expiry(sim, queue, entry);
     sim->arrivals.stored |= entry->stored;
     journal_entry(sim, JOURNAL_ENQUEUE, queue, entry);

@@ -97,7 +97,8 @@ static void open_broker(struct sim *sim)
                                         .heartbeat_s = 60,
                                         .handshake_frame_bytes = 65536,
                                         .message_bytes_max = 1 << 20,
-                                        .resident_messages_max = 3, /* most leave memory */
+                                        .resident_messages_max = sim->resident_messages,
+                                        .resident_bytes_max = sim->resident_bytes,
                                         .log = log_line,
                                         .log_context = sim };
     struct store_options options = store_options_default();
