@@ -54,6 +54,7 @@ struct m_exchange *model_add_exchange(struct sim *sim, const struct m_exchange *
     struct m_exchange *exchange = sim_duplicate(like, sizeof *like);
 
     DL_APPEND(sim->exchanges, exchange);
+    model_apply_to_exchange(sim, exchange);
     if (strncmp(exchange->name, "amq.", 4) != 0 && exchange->name[0])
         journal_exchange(sim, JOURNAL_PUT_EXCHANGE, exchange);
     return exchange;
@@ -494,6 +495,7 @@ void model_rebuild(struct sim *sim)
 
         DL_APPEND(sim->exchanges, copy);
     }
+    model_apply_to_exchanges(sim);
     DL_FOREACH(sim->journal.bindings, binding) {
         struct m_binding *copy = sim_duplicate(binding, sizeof *binding);
 

@@ -105,7 +105,8 @@ struct m_exchange {
     char name[MODEL_NAME_BYTES];
     const char *type;
     bool durable, auto_delete, internal;
-    char alternate[MODEL_NAME_BYTES];
+    char given_alternate[MODEL_NAME_BYTES]; /* argument of exchange.declare */
+    char alternate[MODEL_NAME_BYTES];       /* that, or the one by policy */
     bool visited;
     struct m_exchange *next, *prev;
 };
@@ -440,6 +441,10 @@ void model_check_kept(struct sim *sim);
 
 /** model_effective() - what arguments and policies come to for a queue */
 void model_effective(struct sim *sim, const struct m_queue *queue, struct m_settings *ret_settings);
+/** model_apply_to_exchange() - find the alternate exchange that it has by policy */
+void model_apply_to_exchange(struct sim *sim, struct m_exchange *exchange);
+/** model_apply_to_exchanges() - a turn is about to end */
+void model_apply_to_exchanges(struct sim *sim);
 /** model_settings_changed() - the broker has brought a queue up to date */
 void model_settings_changed(struct sim *sim, const char *queue);
 /** model_check_policies() - at the end of a turn: every queue is up to date */

@@ -3,33 +3,57 @@
  *
  * One policy and one operator policy at most speak to a queue: those of the highest priority whose
  * pattern matches, and that say nothing a classic queue cannot do. Their keys meet each other, then
- * the queue's arguments (extensions.md 1.3, 5.2). The broker brings the queues that exist up to date
- * when it likes, but by the end of the turn.
+ * the queue's arguments (extensions.md 1.3, 5.2). An exchange without an alternate exchange of its own
+ * may have one by policy. The broker brings the queues that exist up to date when it likes, but by
+ * the end of the turn; exchanges are brought up to date when it ends.
  */
 #include <stdlib.h>
 #include <utlist.h>
 
 #include "model.h"
 
-bool policy_matches(const struct m_policy *policy, const char *name)
+static bool finds(const char *letters, const char *name)
+{
+    return letters && name[1] && !name[2] && strchr(letters, name[1]);
+}
+
+static bool matches(const struct m_policy *policy, const char *name, bool exchange)
 {
     const struct m_pattern *pattern = policy->pattern;
 
-    if (policy->for_others)
+    if (!(exchange ? policy->for_exchanges : policy->for_queues))
         return false;
-    return !pattern->letters || (name[0] == 'q' && name[1] && !name[2] &&
-                                 strchr(pattern->letters, name[1]));
+    return pattern->all || (name[0] == 'q' && finds(pattern->queues, name)) ||
+           (name[0] == 'x' && finds(pattern->exchanges, name));
 }
 
-static const struct m_policy *find_policy(struct sim *sim, bool operator, const char *name)
+static const struct m_policy *find_policy(struct sim *sim, bool operator, const char *name,
+                                          bool exchange)
 {
     const struct m_policy *policy, *found = NULL;
 
     DL_FOREACH(sim->policies, policy)
-        if (policy->operator == operator && policy_matches(policy, name) &&
+        if (policy->operator == operator && matches(policy, name, exchange) &&
             (!found || policy->priority > found->priority))
             found = policy;
     return found;
+}
+
+void model_apply_to_exchange(struct sim *sim, struct m_exchange *exchange)
+{
+    const struct m_policy *policy = find_policy(sim, false, exchange->name, true);
+
+    memcpy(exchange->alternate, exchange->given_alternate, MODEL_NAME_BYTES);
+    if (exchange->name[0] && !exchange->given_alternate[0] && policy && policy->has_alternate)
+        memcpy(exchange->alternate, policy->alternate, MODEL_NAME_BYTES);
+}
+
+void model_apply_to_exchanges(struct sim *sim)
+{
+    struct m_exchange *exchange;
+
+    DL_FOREACH(sim->exchanges, exchange)
+        model_apply_to_exchange(sim, exchange);
 }
 
 static int64_t lower(int64_t a, int64_t b)
@@ -61,8 +85,8 @@ static void join(const struct m_settings *first, const struct m_settings *second
 
 void model_effective(struct sim *sim, const struct m_queue *queue, struct m_settings *ret_settings)
 {
-    const struct m_policy *user = find_policy(sim, false, queue->name);
-    const struct m_policy *operator = find_policy(sim, true, queue->name);
+    const struct m_policy *user = find_policy(sim, false, queue->name, false);
+    const struct m_policy *operator = find_policy(sim, true, queue->name, false);
     struct m_settings effective = settings_none;
 
     if (user)

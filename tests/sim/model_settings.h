@@ -40,9 +40,16 @@ struct m_settings {
     bool single_active;
 };
 
-/* A regular expression, and the queues that it finds: q and one of these letters; NULL: all. */
+static inline bool settings_refuse(const struct m_settings *settings)
+{
+    return settings->overflow == OVERFLOW_REJECT || settings->overflow == OVERFLOW_REJECT_DLX;
+}
+
+/* A regular expression, and what it finds: q or x and one of these letters, or everything. */
 struct m_pattern {
-    const char *text, *letters;
+    const char *text;
+    bool all;
+    const char *queues, *exchanges;
 };
 
 struct m_policy {
@@ -51,15 +58,12 @@ struct m_policy {
     const struct m_pattern *pattern;
     int priority;
     const char *apply_to;
-    bool for_others; /* than classic queues */
+    bool for_queues, for_exchanges; /* classic queues, that is */
     struct m_settings settings;
+    bool has_alternate;
+    char alternate[MODEL_NAME_BYTES];
     struct m_policy *next, *prev;
 };
-
-static inline bool settings_refuse(const struct m_settings *settings)
-{
-    return settings->overflow == OVERFLOW_REJECT || settings->overflow == OVERFLOW_REJECT_DLX;
-}
 
 extern const struct m_settings settings_none;
 

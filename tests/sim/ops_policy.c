@@ -12,8 +12,13 @@
 enum { POLICY_JSON_BYTES = 600 };
 
 static const struct m_pattern patterns[] = {
-    { "", NULL },          { "^q", "abcdef" }, { "^q[ab]$", "ab" }, { "^q[c-f]$", "cdef" },
-    { "^(qa|qe)$", "ae" }, { "^.f", "f" },
+    { "", .all = true },
+    { "^q", .queues = "abcdef" },
+    { "^.[ab]$", .queues = "ab", .exchanges = "ab" },
+    { "^q[c-f]$", .queues = "cdef" },
+    { "^(qa|qe|xe)$", .queues = "ae", .exchanges = "e" },
+    { "^x", .exchanges = "abcde" },
+    { "^[qx].?$", .queues = "abcdef", .exchanges = "abcde" },
 };
 
 static const struct {
@@ -65,38 +70,54 @@ static void write_json(const struct m_policy *policy, char json[POLICY_JSON_BYTE
         at = put_text(json, at, "dead-letter-exchange", settings->dead_letter_exchange);
     if (settings->has_dead_letter_key)
         at = put_text(json, at, "dead-letter-routing-key", settings->dead_letter_key);
+    if (policy->has_alternate)
+        at = put_text(json, at, "alternate-exchange", policy->alternate);
     (void)snprintf(json + at, POLICY_JSON_BYTES - at, "}}");
 }
 
-/* For queues of another kind than there are, or with a key that classic ones do not know. */
-static void mean_others(struct sim *sim, struct m_policy *policy)
+static bool says_something(const struct m_policy *policy)
 {
-    policy->for_others = true;
-    if (chance(sim, 50))
-        policy->settings.delivery_limit = 1;
-    else
-        policy->apply_to = chance(sim, 50) ? "exchanges" : "quorum_queues";
+    const struct m_settings *settings = &policy->settings;
+
+    return settings->ttl_ms >= 0 || settings->expires_ms >= 0 || settings->max_length >= 0 ||
+           settings->max_length_bytes >= 0 || settings->overflow || settings->dead_letters ||
+           settings->has_dead_letter_key || policy->has_alternate;
 }
 
-static bool says_something(const struct m_settings *settings)
+static void choose_target(struct sim *sim, struct m_policy *policy)
 {
-    return settings->ttl_ms >= 0 || settings->expires_ms >= 0 || settings->max_length >= 0 || settings->max_length_bytes >= 0 ||
-           settings->overflow || settings->dead_letters || settings->has_dead_letter_key;
+    static const struct {
+        const char *apply_to;
+        bool queues, exchanges;
+    } targets[] = { { "all", true, true },
+                    { "all", true, true },
+                    { "queues", true, false },
+                    { "classic_queues", true, false },
+                    { "exchanges", false, true },
+                    { "quorum_queues", false, false } };
+    unsigned at = random_below(&sim->random, N_ELEMENTS(targets));
+
+    policy->apply_to = targets[at].apply_to;
+    policy->for_queues = targets[at].queues;
+    policy->for_exchanges = targets[at].exchanges;
+    if (chance(sim, 5)) { /* classic queues do not know it, so this is not for them at all */
+        policy->settings.delivery_limit = 1;
+        policy->for_queues = false;
+    }
 }
 
 static void choose_policy(struct sim *sim, struct m_policy *policy)
 {
-    static const char *const apply_to[] = { "all", "queues", "classic_queues" };
-
     policy->pattern = &patterns[random_below(&sim->random, N_ELEMENTS(patterns))];
     /* Never two of one priority: which of those counts nobody promises. */
     policy->priority = 10 * (int)random_below(&sim->random, 3) + policy->name[1];
-    policy->apply_to = apply_to[random_below(&sim->random, N_ELEMENTS(apply_to))];
-    do
+    do {
         settings_choose_for_policy(sim, policy->operator, &policy->settings);
-    while (!says_something(&policy->settings));
-    if (chance(sim, 10))
-        mean_others(sim, policy);
+        policy->has_alternate = !policy->operator && chance(sim, 30);
+    } while (!says_something(policy));
+    if (policy->has_alternate)
+        pick_exchange_name(sim, true, policy->alternate);
+    choose_target(sim, policy);
 }
 
 static int put_policy(struct sim *sim, const struct m_policy *policy, const char *json)

@@ -460,10 +460,10 @@ static bool check_same_exchange(struct sim *sim, struct m_channel *channel,
 
         snprintf(received, sizeof received, "'%s'", flag(!is));
         snprintf(current, sizeof current, "'%s'", flag(is));
-    } else if (strcmp(asked->alternate, there->alternate) != 0) {
+    } else if (strcmp(asked->given_alternate, there->given_alternate) != 0) {
         what = "alternate-exchange";
-        side(asked->alternate, there->alternate[0], received, sizeof received);
-        side(there->alternate, asked->alternate[0], current, sizeof current);
+        side(asked->given_alternate, there->given_alternate[0], received, sizeof received);
+        side(there->given_alternate, asked->given_alternate[0], current, sizeof current);
     }
     if (what)
         model_raise(sim, channel, 406, AMQP_ID_exchange_declare, text, what, asked->name, received,
@@ -504,7 +504,7 @@ static void pick_exchange(struct sim *sim, struct m_exchange *ret_exchange)
                                          .internal = chance(sim, 10) };
     pick_exchange_name(sim, true, ret_exchange->name);
     if (chance(sim, 20))
-        pick_exchange_name(sim, true, ret_exchange->alternate);
+        pick_exchange_name(sim, true, ret_exchange->given_alternate);
     there = model_exchange(sim, ret_exchange->name);
     if (there && !mistaken(sim))
         *ret_exchange = *there;
@@ -522,8 +522,8 @@ bool op_exchange_declare(struct sim *sim)
         return false;
     pick_exchange(sim, &exchange);
     passive = passive && (model_exchange(sim, exchange.name) || mistaken(sim));
-    if (exchange.alternate[0])
-        amqp_table_put_str(&arguments, "alternate-exchange", amqp_str_from(exchange.alternate));
+    if (exchange.given_alternate[0])
+        amqp_table_put_str(&arguments, "alternate-exchange", amqp_str_from(exchange.given_alternate));
     if (model_declare_exchange(sim, channel, &exchange, passive) && !no_wait)
         expect_method(sim, channel,
                       &(struct amqp_exchange_declare_ok){ .id = AMQP_ID_exchange_declare_ok });

@@ -164,6 +164,7 @@ void world_end(struct sim *sim)
 static void end_turn(struct sim *sim)
 {
     model_expire_queues(sim);
+    model_apply_to_exchanges(sim);
     (void)broker_end(sim->broker);
     accept_turn_end(sim);
 }
