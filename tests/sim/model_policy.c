@@ -2,7 +2,7 @@
  * model_policy.c - what queues are told by policies
  *
  * One policy and one operator policy at most speak to a queue: those of the highest priority whose
- * pattern matches, and that say nothing a classic queue cannot do. Their keys meet each other, then
+ * pattern matches, and that say nothing the type of the queue cannot do. Their keys meet each other, then
  * the queue's arguments (extensions.md 1.3, 5.2). An exchange without an alternate exchange of its own
  * may have one by policy. The broker brings the queues that exist up to date when it likes, but by
  * the end of the turn; exchanges are brought up to date when it ends.
@@ -12,28 +12,30 @@
 
 #include "model.h"
 
+enum { QUORUM_RETURNS = 20 }; /* a quorum queue's delivery limit when nobody names one */
+
 static bool finds(const char *letters, const char *name)
 {
     return letters && name[1] && !name[2] && strchr(letters, name[1]);
 }
 
-static bool matches(const struct m_policy *policy, const char *name, bool exchange)
+static bool matches(const struct m_policy *policy, const char *name, enum m_target target)
 {
     const struct m_pattern *pattern = policy->pattern;
 
-    if (!(exchange ? policy->for_exchanges : policy->for_queues))
+    if (!(policy->targets & target))
         return false;
     return pattern->all || (name[0] == 'q' && finds(pattern->queues, name)) ||
            (name[0] == 'x' && finds(pattern->exchanges, name));
 }
 
 static const struct m_policy *find_policy(struct sim *sim, bool operator, const char *name,
-                                          bool exchange)
+                                          enum m_target target)
 {
     const struct m_policy *policy, *found = NULL;
 
     DL_FOREACH(sim->policies, policy)
-        if (policy->operator == operator && matches(policy, name, exchange) &&
+        if (policy->operator == operator && matches(policy, name, target) &&
             (!found || policy->priority > found->priority))
             found = policy;
     return found;
@@ -41,7 +43,7 @@ static const struct m_policy *find_policy(struct sim *sim, bool operator, const 
 
 void model_apply_to_exchange(struct sim *sim, struct m_exchange *exchange)
 {
-    const struct m_policy *policy = find_policy(sim, false, exchange->name, true);
+    const struct m_policy *policy = find_policy(sim, false, exchange->name, TO_EXCHANGES);
 
     memcpy(exchange->alternate, exchange->given_alternate, MODEL_NAME_BYTES);
     if (exchange->name[0] && !exchange->given_alternate[0] && policy && policy->has_alternate)
@@ -69,6 +71,7 @@ static void join(const struct m_settings *first, const struct m_settings *second
 
     joined.ttl_ms = lower(first->ttl_ms, second->ttl_ms);
     joined.expires_ms = lower(first->expires_ms, second->expires_ms);
+    joined.delivery_limit = lower(first->delivery_limit, second->delivery_limit);
     joined.max_length = lower(first->max_length, second->max_length);
     joined.max_length_bytes = lower(first->max_length_bytes, second->max_length_bytes);
     joined.overflow = overflow ? overflow : first->overflow ? first->overflow : second->overflow;
@@ -85,22 +88,31 @@ static void join(const struct m_settings *first, const struct m_settings *second
 
 void model_effective(struct sim *sim, const struct m_queue *queue, struct m_settings *ret_settings)
 {
-    const struct m_policy *user = find_policy(sim, false, queue->name, false);
-    const struct m_policy *operator = find_policy(sim, true, queue->name, false);
+    const bool quorum = queue->given.quorum;
+    const enum m_target target = quorum ? TO_QUORUM : TO_CLASSIC;
+    const struct m_policy *user = find_policy(sim, false, queue->name, target);
+    const struct m_policy *operator = find_policy(sim, true, queue->name, target);
     struct m_settings effective = settings_none;
 
     if (user)
         effective = user->settings;
     if (operator)
         join(&effective, &operator->settings, operator->settings.overflow, &effective);
-    join(&queue->given, &effective, queue->given.overflow, ret_settings);
+    join(&queue->given, &effective, quorum ? effective.overflow : queue->given.overflow,
+         ret_settings);
+    if (!quorum)
+        return;
+    if (ret_settings->overflow == OVERFLOW_REJECT_DLX)
+        ret_settings->overflow = OVERFLOW_DROP_HEAD; /* 1.7 */
+    if (ret_settings->delivery_limit < 0)
+        ret_settings->delivery_limit = QUORUM_RETURNS;
 }
 
 static bool equal(const struct m_settings *a, const struct m_settings *b)
 {
     return a->ttl_ms == b->ttl_ms && a->expires_ms == b->expires_ms &&
            a->max_length == b->max_length && a->max_length_bytes == b->max_length_bytes &&
-           a->overflow == b->overflow &&
+           a->overflow == b->overflow && a->delivery_limit == b->delivery_limit &&
            a->dead_letters == b->dead_letters && a->has_dead_letter_key == b->has_dead_letter_key &&
            strcmp(a->dead_letter_exchange, b->dead_letter_exchange) == 0 &&
            strcmp(a->dead_letter_key, b->dead_letter_key) == 0;

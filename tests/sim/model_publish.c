@@ -79,7 +79,7 @@ static uint8_t level_of(const struct m_queue *queue, const struct m_message *mes
 static void push(struct sim *sim, struct m_queue *queue, struct m_message *message,
                  uint64_t sequence)
 {
-    bool stored = message->persistent && queue->durable;
+    bool stored = queue->durable && (message->persistent || queue->given.quorum);
     struct m_entry *entry;
     unsigned shift = sim->paging ? BOUND_PAGING_SHIFT : 0;
     bool is_long = queue_ready(queue) >= sim->resident_messages >> shift ||

@@ -58,6 +58,8 @@ void settings_choose(struct sim *sim, struct m_settings *ret_settings)
         ret_settings->delivery_limit = ONE_OF(sim, 0, 1, 1, 2, 3);
     if ((sim->features & FEATURE_PRIORITY) && chance(sim, 50))
         ret_settings->max_priority = ONE_OF(sim, 0, 1, 2, 4, 255);
+    else
+        ret_settings->quorum = (sim->features & FEATURE_QUORUM) && chance(sim, 40);
     ret_settings->single_active = (sim->features & FEATURE_SINGLE_ACTIVE) && chance(sim, 50);
 }
 
@@ -68,6 +70,8 @@ void settings_choose_for_policy(struct sim *sim, bool operator, struct m_setting
         ret_settings->ttl_ms = ONE_OF(sim, 0, 5, 20, 80, 500);
     if ((sim->features & FEATURE_EXPIRES) && chance(sim, 25))
         ret_settings->expires_ms = ONE_OF(sim, 50, 200, 1000, 1000);
+    if ((sim->features & (FEATURE_DELIVERY_LIMIT | FEATURE_QUORUM)) && chance(sim, 15))
+        ret_settings->delivery_limit = ONE_OF(sim, 0, 1, 2, 3);
     if (chance(sim, 50))
         choose_length(sim, ret_settings);
     if (!operator && chance(sim, 60))
@@ -101,6 +105,8 @@ void settings_write(const struct m_settings *settings, struct amqp_table_writer 
     put(arguments, "x-max-priority", settings->max_priority);
     if (settings->single_active)
         amqp_table_put_bool(arguments, "x-single-active-consumer", true);
+    if (settings->quorum)
+        amqp_table_put_str(arguments, "x-queue-type", AMQP_STR("quorum"));
     if (settings->overflow)
         amqp_table_put_str(arguments, "x-overflow",
                            amqp_str_from(settings_overflow_name(settings->overflow)));

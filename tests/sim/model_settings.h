@@ -23,11 +23,12 @@ enum feature {
     FEATURE_SINGLE_ACTIVE = 32,
     FEATURE_POLICY = 64,
     FEATURE_EXPIRES = 128,
+    FEATURE_QUORUM = 256,
 };
 
 enum m_overflow { OVERFLOW_NONE, OVERFLOW_DROP_HEAD, OVERFLOW_REJECT, OVERFLOW_REJECT_DLX };
 
-/* The keys of a policy are the first ones; no policy may speak of the others. */
+/* No policy may speak of the last three. */
 struct m_settings {
     int64_t ttl_ms;
     int64_t expires_ms; /* of the queue itself */
@@ -37,7 +38,7 @@ struct m_settings {
     char dead_letter_exchange[MODEL_NAME_BYTES], dead_letter_key[MODEL_NAME_BYTES];
     int64_t delivery_limit;
     int64_t max_priority;
-    bool single_active;
+    bool single_active, quorum;
 };
 
 static inline bool settings_refuse(const struct m_settings *settings)
@@ -52,13 +53,15 @@ struct m_pattern {
     const char *queues, *exchanges;
 };
 
+enum m_target { TO_CLASSIC = 1, TO_QUORUM = 2, TO_EXCHANGES = 4 };
+
 struct m_policy {
     const char *name;
     bool operator;
     const struct m_pattern *pattern;
     int priority;
     const char *apply_to;
-    bool for_queues, for_exchanges; /* classic queues, that is */
+    unsigned targets; /* enum m_target: apply-to, less those that cannot do what it says */
     struct m_settings settings;
     bool has_alternate;
     char alternate[MODEL_NAME_BYTES];

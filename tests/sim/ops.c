@@ -433,7 +433,8 @@ static void drain(struct sim *sim, struct m_channel *channel, uint32_t id)
 {
     struct m_queue *queue;
 
-    while ((queue = model_queue_by_id(sim, id)) && queue_ready(queue)) {
+    while ((queue = model_queue_by_id(sim, id)) && queue_ready(queue) &&
+           !(queue->given.quorum && queue->given.single_active)) { /* basic.get is refused there */
         channel->gets = true;
         channel->get_queue = id;
         channel->get_no_ack = true;

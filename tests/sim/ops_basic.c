@@ -106,6 +106,13 @@ static bool model_consume(struct sim *sim, struct m_channel *channel, struct m_c
     consumer->queue = find_queue(sim, channel, AMQP_ID_basic_consume, queue_name);
     if (!consumer->queue)
         return false;
+    if (consumer->queue->given.quorum && channel->prefetch_global) {
+        model_raise(sim, channel, 540, AMQP_ID_basic_consume,
+                    "queue '%s' in vhost '/' does not support global qos", consumer->queue->name);
+        return false;
+    }
+    if (consumer->queue->given.quorum)
+        consumer->exclusive = false; /* not a word about it */
     count = model_consumer_count(sim, consumer->queue);
     DL_FOREACH(sim->consumers, other)
         if (other->queue == consumer->queue && (other->exclusive || consumer->exclusive))
@@ -125,15 +132,17 @@ bool op_consume(struct sim *sim)
     struct m_consumer consumer = { .channel = channel };
     struct amqp_table_writer arguments = { 0 };
     char given[MODEL_NAME_BYTES], meant[MODEL_NAME_BYTES];
-    bool no_wait;
+    bool no_wait, exclusive;
 
     if (!channel)
         return false;
     pick_queue_name(sim, channel, true, given);
+    if (channel->prefetch_global && (sim->features & FEATURE_QUORUM) && !mistaken(sim))
+        return false; /* not allowed with a quorum queue */
     pick_tag(sim, channel, consumer.tag);
     no_wait = consumer.tag[0] && chance(sim, 15);
     consumer.no_ack = chance(sim, 25);
-    consumer.exclusive = chance(sim, 4);
+    consumer.exclusive = exclusive = chance(sim, 4);
     consumer.awaits_ok = !no_wait;
     consumer.prefetch = channel->prefetch_default;
     if (chance(sim, 25))
@@ -147,7 +156,7 @@ bool op_consume(struct sim *sim)
                                        .queue = amqp_str_from(given),
                                        .consumer_tag = amqp_str_from(consumer.tag),
                                        .no_ack = consumer.no_ack,
-                                       .exclusive = consumer.exclusive,
+                                       .exclusive = exclusive,
                                        .no_wait = no_wait,
                                        .arguments = amqp_table_written(&arguments) });
     amqp_table_writer_release(&arguments);
@@ -194,7 +203,12 @@ bool op_get(struct sim *sim)
     pick_queue_name(sim, channel, true, given);
     memcpy(meant, given, sizeof meant);
     queue = find_queue(sim, channel, AMQP_ID_basic_get, meant);
-    if (queue) {
+    if (queue && queue->given.quorum && queue->given.single_active) {
+        model_raise(sim, channel, 405, AMQP_ID_basic_get,
+                    "cannot obtain access to locked queue '%s' in vhost '/'. basic.get operations "
+                    "are not supported by quorum queues with single active consumer",
+                    queue->name);
+    } else if (queue) {
         channel->gets = true;
         channel->get_queue = queue->id;
         channel->get_no_ack = no_ack;

@@ -81,29 +81,26 @@ static bool says_something(const struct m_policy *policy)
 
     return settings->ttl_ms >= 0 || settings->expires_ms >= 0 || settings->max_length >= 0 ||
            settings->max_length_bytes >= 0 || settings->overflow || settings->dead_letters ||
-           settings->has_dead_letter_key || policy->has_alternate;
+           settings->has_dead_letter_key || settings->delivery_limit >= 0 || policy->has_alternate;
 }
 
 static void choose_target(struct sim *sim, struct m_policy *policy)
 {
     static const struct {
         const char *apply_to;
-        bool queues, exchanges;
-    } targets[] = { { "all", true, true },
-                    { "all", true, true },
-                    { "queues", true, false },
-                    { "classic_queues", true, false },
-                    { "exchanges", false, true },
-                    { "quorum_queues", false, false } };
+        unsigned targets;
+    } targets[] = { { "all", TO_CLASSIC | TO_QUORUM | TO_EXCHANGES },
+                    { "all", TO_CLASSIC | TO_QUORUM | TO_EXCHANGES },
+                    { "queues", TO_CLASSIC | TO_QUORUM },
+                    { "classic_queues", TO_CLASSIC },
+                    { "quorum_queues", TO_QUORUM },
+                    { "exchanges", TO_EXCHANGES } };
     unsigned at = random_below(&sim->random, N_ELEMENTS(targets));
 
     policy->apply_to = targets[at].apply_to;
-    policy->for_queues = targets[at].queues;
-    policy->for_exchanges = targets[at].exchanges;
-    if (chance(sim, 5)) { /* classic queues do not know it, so this is not for them at all */
-        policy->settings.delivery_limit = 1;
-        policy->for_queues = false;
-    }
+    policy->targets = targets[at].targets;
+    if (policy->settings.delivery_limit >= 0)
+        policy->targets &= ~(unsigned)TO_CLASSIC; /* they do not know it: nothing is for them */
 }
 
 static void choose_policy(struct sim *sim, struct m_policy *policy)

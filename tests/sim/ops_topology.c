@@ -171,6 +171,12 @@ bool op_queue_declare(struct sim *sim)
     settings_choose(sim, &sim->call.settings);
     if (queue)
         sim->call.settings = queue->given;
+    else if (!name[0])
+        sim->call.settings.quorum = false;
+    if (!queue && sim->call.settings.quorum) { /* what else it may be is not much */
+        declare.durable = true;
+        declare.exclusive = declare.auto_delete = false;
+    }
     settings_write(&sim->call.settings, &arguments);
     declare.arguments = amqp_table_written(&arguments);
     start_call(sim, channel, &declare, sizeof declare, name, resolve_declare);
