@@ -48,8 +48,10 @@ static bool all_arrived(struct sim *sim)
     if (arrivals->count)
         return false;
     arrivals->done = NULL;
-    if (done)
+    if (done) {
         done(sim, arrivals->channel);
+        model_refresh(sim); /* settlements make room for consumers */
+    }
     arrivals->stored = arrivals->refused = false;
     return true;
 }
