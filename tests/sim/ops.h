@@ -29,9 +29,10 @@ bool op_flow(struct sim *sim);
 bool op_congest(struct sim *sim);
 bool op_memory(struct sim *sim);
 bool op_mistake(struct sim *sim);
-/* ops_topology.c */
+/* ops_exchange.c */
 bool op_exchange_declare(struct sim *sim);
 bool op_exchange_delete(struct sim *sim);
+/* ops_topology.c */
 bool op_exchange_bind(struct sim *sim);
 bool op_queue_declare(struct sim *sim);
 bool op_queue_delete(struct sim *sim);
@@ -69,6 +70,12 @@ struct amqp_str pick_new_queue_name(struct sim *sim);
 /** pick_exchange_name() - one that exists, but for mistakes; @or_new: any */
 void pick_exchange_name(struct sim *sim, bool or_new, char out[MODEL_NAME_BYTES]);
 const char *pick_key(struct sim *sim);
+/** flag_word() - as error texts spell it */
+static inline const char *flag_word(bool value)
+{
+    return value ? "true" : "false";
+}
+
 /** chance() - true in @percent of 100 cases */
 static inline bool chance(struct sim *sim, unsigned percent)
 {
