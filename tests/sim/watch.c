@@ -6,9 +6,12 @@
  */
 #include "watch.h"
 
+#include "broker/generated_name.h"
 #include "broker/queue-internal.h"
 #include "broker/vhost.h"
 #include "client.h"
+
+enum { WATCH_NAME_LETTERS = 22 }; /* of a generated name */
 
 static struct sim *watched;
 
@@ -21,6 +24,7 @@ extern typeof(queue_release_entry) __real_queue_release_entry, __wrap_queue_rele
 extern typeof(dead_letter_run) __real_dead_letter_run, __wrap_dead_letter_run;
 extern typeof(dead_letter_message) __real_dead_letter_message, __wrap_dead_letter_message;
 extern typeof(queue_settings_changed) __real_queue_settings_changed, __wrap_queue_settings_changed;
+extern typeof(generate_name) __real_generate_name, __wrap_generate_name;
 
 void watch_begin(struct sim *sim)
 {
@@ -126,4 +130,21 @@ void __wrap_queue_settings_changed(struct queue *queue, const struct queue_setti
     if (is_watched())
         model_settings_changed(watched, queue->destination.name.data);
     __real_queue_settings_changed(queue, old);
+}
+
+/* Of the same form, but from the seed: what is done in order of names would differ from run to run. */
+int __wrap_generate_name(const char *prefix, char out[GENERATED_NAME_BYTES],
+                         struct amqp_str *ret_name)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    size_t size = strlen(prefix);
+
+    if (!watched)
+        return __real_generate_name(prefix, out, ret_name);
+    memcpy(out, prefix, size);
+    for (unsigned i = 0; i < WATCH_NAME_LETTERS; i++)
+        out[size++] = letters[random_below(&watched->random, sizeof letters - 1)];
+    out[size] = '\0';
+    *ret_name = (struct amqp_str){ out, size };
+    return 0;
 }

@@ -6,6 +6,8 @@
  * functions where they happen pass through here (the linker's --wrap), on their way, to the model,
  * which judges them like answers: the broker chooses the moment, the rules say what may happen and
  * what must have happened at the end of a turn.
+ *
+ * The names that the broker makes up pass here too: they come from the seed.
  */
 #ifndef SIM_WATCH_H
 #define SIM_WATCH_H
