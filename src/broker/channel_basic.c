@@ -24,7 +24,7 @@ bool channel_can_deliver(const struct channel *channel)
 {
     return channel->flow_active && !channel->connection->congested &&
            channel->state == CHANNEL_RUNNING &&
-           channel->connection->state == CONNECTION_RUNNING &&
+           channel->connection->state == CONNECTION_RUNNING && !channel->connection->shut_down &&
            channel->unacked.count < BOUND_UNACKED_PER_CHANNEL;
 }
 
