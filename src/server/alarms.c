@@ -13,8 +13,10 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "broker/broker.h"
 #include "server/log.h"
@@ -61,11 +63,27 @@ static void set_disk_alarm(struct alarms *alarms, bool raised, uint64_t free_byt
     broker_set_alarm(alarms->broker, BROKER_ALARM_DISK, raised);
 }
 
+/* The resident size; 0 when the kernel does not tell. */
+static uint64_t memory_resident(void)
+{
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+
+    if (!file)
+        return 0;
+    if (fscanf(file, "%*u %llu", &pages) != 1)
+        pages = 0;
+    (void)fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Another allocator than the C library's (a preloaded one, a sanitizer's) leaves zeros here. */
 static uint64_t memory_used(void)
 {
     struct mallinfo2 info = mallinfo2();
+    uint64_t used_bytes = (uint64_t)info.uordblks + (uint64_t)info.hblkhd;
 
-    return (uint64_t)info.uordblks + (uint64_t)info.hblkhd;
+    return used_bytes ? used_bytes : memory_resident();
 }
 
 static void memory_trim(void)
