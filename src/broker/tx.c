@@ -164,7 +164,7 @@ int tx_commit(struct channel *channel, struct tx *tx, struct push_outcome *outco
         channel_settle(channel, &settlement->delivery, settlement->how);
     }
     tx->n_settlements = 0;
-    channel_run_dead_letters(channel);
     channel_unblock_consumers(channel);
+    channel_run_dead_letters(channel);
     return rc;
 }
