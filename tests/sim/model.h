@@ -291,7 +291,8 @@ struct sim {
     unsigned mistakes;      /* percent of the choices of this history that are wrong on purpose */
     unsigned weights[64];   /* of the operations in this history (ops.c) */
     unsigned features;      /* enum feature: what else it is about */
-    uint32_t resident_messages, resident_bytes; /* of a queue; past these stored ones leave memory */
+    unsigned burst;         /* messages in a row at most, when some are published in a row */
+    uint32_t resident_messages, resident_bytes; /* of a queue; more of them leave memory */
     /* the real thing (world.c) */
     struct store_disk *disk;
     struct store *store;

@@ -393,12 +393,14 @@ static const struct {
 void ops_begin(struct sim *sim)
 {
     static const unsigned mistakes[] = { 0, 1, 1, 2, 10 };
+    static const unsigned bursts[] = { 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 150 };
     static const uint32_t messages[] = { 1, 3, 3, 3, UINT32_MAX, UINT32_MAX };
     static const uint32_t octets[] = { 60, UINT32_MAX, UINT32_MAX };
     static const unsigned factors[] = { 0, 1, 4, 4, 4, 4, 12 }; /* quarters */
 
     static_assert(N_ELEMENTS(table) <= N_ELEMENTS(sim->weights), "a weight for each row");
     sim->features = random_below(&sim->random, 4) ? (unsigned)random_next(&sim->random) : 0;
+    sim->burst = bursts[random_below(&sim->random, N_ELEMENTS(bursts))];
     sim->resident_messages = messages[random_below(&sim->random, N_ELEMENTS(messages))];
     sim->resident_bytes = octets[random_below(&sim->random, N_ELEMENTS(octets))];
     sim->mistakes = mistakes[random_below(&sim->random, N_ELEMENTS(mistakes))];

@@ -59,7 +59,7 @@ static struct m_channel *start_publish(struct sim *sim)
 bool op_publish(struct sim *sim)
 {
     struct m_channel *channel = unfinished(sim);
-    unsigned more = chance(sim, 20) ? random_below(&sim->random, 8) : 0;
+    unsigned more = chance(sim, 20) ? random_below(&sim->random, sim->burst) : 0;
 
     if (!channel || chance(sim, 50))
         channel = start_publish(sim);
