@@ -49,11 +49,11 @@ static void push(uint64_t sequence, uint64_t expires_ms, uint8_t priority, bool 
 /* Everything that is due leaves, as queue_upkeep.c does it; the twin must agree. */
 static void expire(uint64_t now_ms)
 {
-    struct queue_entry *head;
+    struct queue_entry *oldest;
     struct queue_entry entry;
 
-    while ((head = ready_first(&ready)) && head->expires_ms && head->expires_ms <= now_ms) {
-        ready_pop(&ready, &entry);
+    while ((oldest = ready_oldest(&ready)) && oldest->expires_ms && oldest->expires_ms <= now_ms) {
+        ready_remove(&ready, oldest, &entry);
         expiry_leave(&expiry, &entry);
         twin[entry.sequence].ready = false;
     }
@@ -85,6 +85,22 @@ START_TEST(test_a_message_expires_behind_a_live_head)
     expire(49);
     ck_assert_uint_eq(ready.count, 2);
     ck_assert_uint_eq(expiry_next_ms(&expiry), 50);
+    expire(50);
+    ck_assert_uint_eq(ready.count, 1);
+    ck_assert_uint_eq(ready_first(&ready)->sequence, 1);
+}
+END_TEST
+
+START_TEST(test_a_message_expires_behind_one_that_came_back)
+{
+    struct queue_entry entry;
+
+    push(1, 0, 0, false);
+    ck_assert(ready_pop(&ready, &entry));
+    push(2, 50, 0, false);
+    ck_assert_uint_eq(expiry.count, 0);
+    ck_assert_int_eq(ready_put_back(&ready, &entry), 0);
+    ck_assert_uint_eq(ready_first(&ready)->sequence, 1);
     expire(50);
     ck_assert_uint_eq(ready.count, 1);
     ck_assert_uint_eq(ready_first(&ready)->sequence, 1);
@@ -158,6 +174,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_one_ttl_for_all_needs_no_order);
     tcase_add_test(tcase, test_a_message_expires_behind_a_live_head);
+    tcase_add_test(tcase, test_a_message_expires_behind_one_that_came_back);
     tcase_add_test(tcase, test_records_of_messages_that_left_do_not_pile_up);
     tcase_add_loop_test(tcase, test_equals_an_array_over_random_histories, 0, 20);
     tcase_set_timeout(tcase, 60);
