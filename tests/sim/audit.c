@@ -18,6 +18,32 @@
                          should_);                                                      \
     } while (0)
 
+static bool is_text(struct amqp_str text, const char *should)
+{
+    return amqp_str_equal(text, amqp_str_from(should));
+}
+
+static void audit_settings(struct sim *sim, const struct queue_settings *is,
+                           const struct m_settings *should)
+{
+    CHECK_EQUAL(sim, "message_ttl_ms", is->message_ttl_ms, should->ttl_ms);
+    CHECK_EQUAL(sim, "expires_ms", is->expires_ms, should->expires_ms);
+    CHECK_EQUAL(sim, "max_length", is->max_length, should->max_length);
+    CHECK_EQUAL(sim, "max_length_bytes", is->max_length_bytes, should->max_length_bytes);
+    CHECK_EQUAL(sim, "delivery_limit", is->delivery_limit, should->delivery_limit);
+    CHECK_EQUAL(sim, "overflow", is->overflow != QUEUE_OVERFLOW_DROP_HEAD, settings_refuse(should));
+    CHECK_EQUAL(sim, "single_active", is->single_active, should->single_active);
+    CHECK_EQUAL(sim, "dead_letters", is->dead_letters, should->dead_letters);
+    if (!should->dead_letters)
+        return;
+    CHECK_EQUAL(sim, "dead_letter_exchange",
+                is_text(is->dead_letter_exchange, should->dead_letter_exchange), true);
+    CHECK_EQUAL(sim, "has_dead_letter_key", is->has_dead_letter_key, should->has_dead_letter_key);
+    if (should->has_dead_letter_key)
+        CHECK_EQUAL(sim, "dead_letter_key", is_text(is->dead_letter_key, should->dead_letter_key),
+                    true);
+}
+
 static void audit_queue(struct sim *sim, const struct m_queue *queue)
 {
     const struct vhost *vhost = broker_find_vhost(sim->broker, AMQP_STR("/"));
@@ -30,6 +56,7 @@ static void audit_queue(struct sim *sim, const struct m_queue *queue)
     CHECK_EQUAL(sim, "ready_bytes", real->ready.bytes, queue_ready_bytes(queue));
     CHECK_EQUAL(sim, "consumer_count", real->consumer_count, model_consumer_count(sim, queue));
     CHECK_EQUAL(sim, "fetching", real->fetching, 0);
+    audit_settings(sim, real->settings, &queue->settings);
 }
 
 static void audit_consumer(struct sim *sim, const struct m_consumer *consumer)
