@@ -5,6 +5,9 @@
  */
 #include "model_settings.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "ops.h"
 
 const struct m_settings settings_none = {
@@ -116,4 +119,76 @@ void settings_write(const struct m_settings *settings, struct amqp_table_writer 
     if (settings->has_dead_letter_key)
         amqp_table_put_str(arguments, "x-dead-letter-routing-key",
                            amqp_str_from(settings->dead_letter_key));
+}
+
+/* --- declared again --- */
+
+/* In the order in which they are compared. */
+enum { SETTINGS_ARGUMENTS = 10 };
+
+struct argument {
+    const char *name, *type;
+    char value[MODEL_NAME_BYTES];
+    bool given;
+};
+
+static void put_number(struct argument *argument, const char *name, int64_t number)
+{
+    *argument = (struct argument){ .name = name, .type = "long", .given = number >= 0 };
+    snprintf(argument->value, sizeof argument->value, "%" PRId64, number);
+}
+
+static void put_text(struct argument *argument, const char *name, bool given, const char *text)
+{
+    *argument = (struct argument){ .name = name, .type = "longstr", .given = given };
+    snprintf(argument->value, sizeof argument->value, "%s", text);
+}
+
+static void list(const struct m_settings *settings, struct argument arguments[SETTINGS_ARGUMENTS])
+{
+    put_number(&arguments[0], "x-expires", settings->expires_ms);
+    put_number(&arguments[1], "x-message-ttl", settings->ttl_ms);
+    put_text(&arguments[2], "x-dead-letter-exchange", settings->dead_letters,
+             settings->dead_letter_exchange);
+    put_text(&arguments[3], "x-dead-letter-routing-key", settings->has_dead_letter_key,
+             settings->dead_letter_key);
+    put_number(&arguments[4], "x-max-length", settings->max_length);
+    put_number(&arguments[5], "x-max-length-bytes", settings->max_length_bytes);
+    put_number(&arguments[6], "x-max-priority", settings->max_priority);
+    put_text(&arguments[7], "x-overflow", settings->overflow != OVERFLOW_NONE,
+             settings_overflow_name(settings->overflow));
+    put_text(&arguments[8], "x-single-active-consumer", settings->single_active, "true");
+    arguments[8].type = "bool";
+    put_number(&arguments[9], "x-delivery-limit", settings->delivery_limit);
+}
+
+static void tell(const struct argument *argument, const struct argument *other,
+                 char out[SETTINGS_SIDE_BYTES])
+{
+    if (!argument->given)
+        snprintf(out, SETTINGS_SIDE_BYTES, "none");
+    else if (other->given)
+        snprintf(out, SETTINGS_SIDE_BYTES, "'%s'", argument->value);
+    else
+        snprintf(out, SETTINGS_SIDE_BYTES, "the value '%s' of type '%s'", argument->value,
+                 argument->type);
+}
+
+const char *settings_difference(const struct m_settings *asked, const struct m_settings *there,
+                                char ret_received[SETTINGS_SIDE_BYTES],
+                                char ret_current[SETTINGS_SIDE_BYTES])
+{
+    struct argument received[SETTINGS_ARGUMENTS], current[SETTINGS_ARGUMENTS];
+
+    list(asked, received);
+    list(there, current);
+    for (unsigned i = 0; i < SETTINGS_ARGUMENTS; i++) {
+        if (received[i].given == current[i].given &&
+            (!current[i].given || strcmp(received[i].value, current[i].value) == 0))
+            continue;
+        tell(&received[i], &current[i], ret_received);
+        tell(&current[i], &received[i], ret_current);
+        return received[i].name;
+    }
+    return NULL;
 }

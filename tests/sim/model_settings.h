@@ -79,4 +79,13 @@ const char *settings_overflow_name(enum m_overflow overflow);
 /** settings_write() - as arguments of queue.declare */
 void settings_write(const struct m_settings *settings, struct amqp_table_writer *arguments);
 
+/**
+ * settings_difference() - the first argument in which a redeclaration differs (1.4), or NULL
+ * @ret_received, @ret_current: what the error says of both
+ */
+enum { SETTINGS_SIDE_BYTES = MODEL_NAME_BYTES + 40 };
+const char *settings_difference(const struct m_settings *asked, const struct m_settings *there,
+                                char ret_received[SETTINGS_SIDE_BYTES],
+                                char ret_current[SETTINGS_SIDE_BYTES]);
+
 #endif

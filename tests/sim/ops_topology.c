@@ -51,6 +51,20 @@ struct m_queue *find_queue(struct sim *sim, struct m_channel *channel, uint32_t 
     return queue && !queue_is_locked(sim, channel, method_id, queue) ? queue : NULL;
 }
 
+static bool check_same_arguments(struct sim *sim, struct m_channel *channel,
+                                 const struct m_queue *queue)
+{
+    char received[SETTINGS_SIDE_BYTES], current[SETTINGS_SIDE_BYTES];
+    const char *name = settings_difference(&sim->call.settings, &queue->given, received, current);
+
+    if (name)
+        model_raise(sim, channel, 406, AMQP_ID_queue_declare,
+                    "inequivalent arg '%s' for queue '%s' in vhost '/': received %s but current "
+                    "is %s",
+                    name, queue->name, received, current);
+    return !name;
+}
+
 /* True when an existing queue may be redeclared like this. */
 static bool check_redeclaration(struct sim *sim, struct m_channel *channel,
                                 const struct amqp_queue_declare *declare,
@@ -68,7 +82,7 @@ static bool check_redeclaration(struct sim *sim, struct m_channel *channel,
     if (queue_is_locked(sim, channel, AMQP_ID_queue_declare, queue))
         return false;
     if (durable == queue->durable && declare->auto_delete == queue->auto_delete)
-        return true;
+        return check_same_arguments(sim, channel, queue);
     model_raise(sim, channel, 406, AMQP_ID_queue_declare,
                 "inequivalent arg '%s' for queue '%s' in vhost '/': received '%s' but current is "
                 "'%s'",
@@ -164,7 +178,7 @@ bool op_queue_declare(struct sim *sim)
         declare.auto_delete = queue->auto_delete;
     }
     settings_choose(sim, &sim->call.settings);
-    if (queue)
+    if (queue && (!mistaken(sim) || sim->call.settings.quorum != queue->given.quorum))
         sim->call.settings = queue->given;
     else if (!name[0])
         sim->call.settings.quorum = false;
