@@ -33,6 +33,7 @@ enum {
     MODEL_FRAME_BYTES = 512,
     MODEL_EXPECTED = 8,
     MODEL_CANCELS = 64,
+    MODEL_LARGE_BYTES = 8 * 1024 * 1024, /* of the open commit: publishers may have to wait */
 };
 
 /* Something that made a message a dead letter: which queue gave it up, and why. */
@@ -305,6 +306,7 @@ struct sim {
     bool held;
     bool stalled;
     bool in_turn;
+    bool large;           /* the open commit has been */
     bool deaf;            /* the broker is being dropped: its last words do not count */
     unsigned long events; /* that have come from store and broker */
     unsigned long polls;  /* how often the store has reported what has ended */

@@ -100,6 +100,7 @@ static void push(struct sim *sim, struct m_queue *queue, struct m_message *messa
                                .cold = is_long && (sim->paging || stored) };
     set_expiry(sim, queue, entry);
     sim->arrivals.stored |= entry->stored;
+    sim->large |= store_open_bytes(sim->store) > MODEL_LARGE_BYTES;
     journal_entry(sim, JOURNAL_ENQUEUE, queue, entry);
 }
 

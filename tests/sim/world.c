@@ -116,7 +116,7 @@ static void open_broker(struct sim *sim)
         history_fail(&sim->history, "the broker does not start: error %d: %s", -rc, text);
     sim->durable = 0;
     sim->late_writes = 0;
-    sim->stalled = sim->held = sim->in_turn = false;
+    sim->stalled = sim->held = sim->in_turn = sim->large = false;
     if (broker_is_blank(sim->broker))
         found(sim);
     broker_set_paging(sim->broker, sim->paging);
@@ -163,6 +163,7 @@ void world_end(struct sim *sim)
 
 static void end_turn(struct sim *sim)
 {
+    sim->large = sim->large && store_open_bytes(sim->store) > MODEL_LARGE_BYTES;
     model_expire_queues(sim);
     model_apply_to_exchanges(sim);
     (void)broker_end(sim->broker);
