@@ -209,14 +209,15 @@ static void accept_blocked(struct sim *sim, struct m_connection *connection, boo
 
 static void accept_get_empty(struct sim *sim, struct m_channel *channel)
 {
-    struct m_queue *queue;
+    struct m_queue *queue = model_queue_by_id(sim, channel->get_queue);
 
-    resolve_call(sim); /* it may be because the queue is deleted */
-    queue = model_queue_by_id(sim, channel->get_queue);
     if (!channel->gets)
         FAIL(sim, "get-empty for no get");
-    /* One that waited for a read may be answered before this operation gives messages back. */
-    if (queue && queue_ready(queue) && !channel->get_waits)
+    if (queue && queue_ready(queue)) {
+        resolve_call(sim); /* it may be because the queue is deleted */
+        queue = model_queue_by_id(sim, channel->get_queue);
+    }
+    if (queue && queue_ready(queue))
         FAIL(sim, "get-empty, but %u messages are ready", queue_ready(queue));
     channel->gets = false;
 }
