@@ -466,6 +466,8 @@ void model_drop_policies(struct m_policy **policies);
 void model_give_up(struct sim *sim, struct m_queue *queue, const struct m_letter *like);
 /** model_letter_ready() - if it is a letter that waits, it does not any more */
 void model_letter_ready(struct sim *sim, const void *real, uint64_t sequence);
+/** model_letter_dropped() - if it is a letter that waits, it goes nowhere */
+void model_letter_dropped(struct sim *sim, const void *real, uint64_t sequence, bool deleted);
 /** model_letter_waits() - a letter that was given up by a client has to wait */
 void model_letter_waits(struct sim *sim, const struct m_discard *discard);
 /** model_letters_forget() - the queue goes, and those that are being read with it */

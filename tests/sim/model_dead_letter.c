@@ -59,15 +59,35 @@ void model_give_up(struct sim *sim, struct m_queue *queue, const struct m_letter
         note(sim, letter);
 }
 
-void model_letter_ready(struct sim *sim, const void *real, uint64_t sequence)
+static struct m_letter *find_waiting(struct sim *sim, const void *real, uint64_t sequence)
 {
     struct m_letter *letter;
 
     DL_FOREACH(sim->letters, letter)
         if (letter->waiting && letter->real == real && letter->entry.sequence == sequence)
             break;
+    return letter;
+}
+
+void model_letter_ready(struct sim *sim, const void *real, uint64_t sequence)
+{
+    struct m_letter *letter = find_waiting(sim, real, sequence);
+
     if (letter)
         note(sim, letter);
+}
+
+/* Its queue may have been deleted before the broker said that it has to wait. */
+void model_letter_dropped(struct sim *sim, const void *real, uint64_t sequence, bool deleted)
+{
+    struct m_letter *letter = find_waiting(sim, real, sequence);
+
+    if (!letter)
+        return;
+    if (!deleted && exchange_of(sim, letter))
+        history_fail(&sim->history, "m%u of queue '%s' is dropped instead of dead-lettered",
+                     letter->entry.message->id, letter->queue_name);
+    end_letter(sim, letter);
 }
 
 void model_letter_waits(struct sim *sim, const struct m_discard *discard)

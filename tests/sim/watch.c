@@ -86,23 +86,18 @@ void __wrap_queue_discard(struct queue *queue, struct queue_entry *entry,
     __real_queue_discard(queue, entry, reason);
 }
 
-/* An entry that had to wait, for its message or behind another, does not any more. */
-static void waits_no_more(const struct queue *queue, const struct queue_entry *entry)
-{
-    if (is_watched())
-        model_letter_ready(watched, queue, entry->sequence);
-}
-
 void __wrap_dead_letter_add(struct queue *queue, struct queue_entry *entry,
                             enum dead_letter_reason reason)
 {
-    waits_no_more(queue, entry);
+    if (is_watched())
+        model_letter_ready(watched, queue, entry->sequence);
     __real_dead_letter_add(queue, entry, reason);
 }
 
 void __wrap_queue_release_entry(struct queue *queue, struct queue_entry *entry)
 {
-    waits_no_more(queue, entry);
+    if (is_watched())
+        model_letter_dropped(watched, queue, entry->sequence, queue->deleted);
     __real_queue_release_entry(queue, entry);
 }
 
