@@ -6,8 +6,8 @@
  * here first; then the real broker is asked, and each of its answers is held against the model
  * (accept.c) before it changes the model in turn. So where the rules leave a choice, as in which of
  * two queues is served first, the model takes the broker's; where they do not, any other answer
- * fails. What no client is told of, as that a message expires, is an answer too (watch.h): the broker
- * says when, the model whether it may, and at the end of a turn whether it should have.
+ * fails. What no client is told of, as that a message expires, is an answer too (watch.h): the
+ * broker says when, the model whether it may, and at the end of a turn whether it should have.
  *
  * Every change that should survive is also told to a journal (journal.h) with the number of the
  * commit that it is part of. A crash is the model made again from the journal.

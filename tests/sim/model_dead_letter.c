@@ -3,9 +3,9 @@
  *
  * It is a *letter* from the moment it leaves until it has been published again: noted, or waiting
  * because the broker still has to read it, or one that left before it. Its place on the disk is
- * given up when it is published, in the commit in which it arrives elsewhere, so a crash before that
- * brings it back to its queue. When letters are published is the broker's choice, but letters of one
- * queue for one reason keep their order.
+ * given up when it is published, in the commit in which it arrives elsewhere, so a crash before
+ * that brings it back to its queue. When letters are published is the broker's choice, but those of
+ * one queue for one reason keep their order.
  */
 #include <inttypes.h>
 #include <stdlib.h>

@@ -2,10 +2,10 @@
  * model_policy.c - what queues are told by policies
  *
  * One policy and one operator policy at most speak to a queue: those of the highest priority whose
- * pattern matches, and that say nothing the type of the queue cannot do. Their keys meet each other, then
- * the queue's arguments (extensions.md 1.3, 5.2). An exchange without an alternate exchange of its own
- * may have one by policy. The broker brings the queues that exist up to date when it likes, but by
- * the end of the turn; exchanges are brought up to date when it ends.
+ * pattern matches, and that say nothing the type of the queue cannot do. Their keys meet each
+ * other, then the queue's arguments (extensions.md 1.3, 5.2). An exchange without an alternate
+ * exchange of its own may have one by policy. The broker brings the queues that exist up to date
+ * when it likes, but by the end of the turn; exchanges are brought up to date when it ends.
  */
 #include <stdlib.h>
 #include <utlist.h>

@@ -11,7 +11,12 @@
 #include "ops.h"
 
 const struct m_settings settings_none = {
-    .ttl_ms = -1, .expires_ms = -1, .max_length = -1, .max_length_bytes = -1, .delivery_limit = -1, .max_priority = -1
+    .ttl_ms = -1,
+    .expires_ms = -1,
+    .max_length = -1,
+    .max_length_bytes = -1,
+    .delivery_limit = -1,
+    .max_priority = -1,
 };
 
 static int64_t one_of(struct sim *sim, const int64_t *values, unsigned count)
@@ -79,7 +84,7 @@ void settings_choose_for_policy(struct sim *sim, bool operator, struct m_setting
         choose_length(sim, ret_settings);
     if (!operator && chance(sim, 60))
         choose_dead_letters(sim, ret_settings);
-    if (ret_settings->has_dead_letter_key && chance(sim, 20)) { /* a key alone: for another's exchange */
+    if (ret_settings->has_dead_letter_key && chance(sim, 20)) { /* alone: for another's exchange */
         ret_settings->dead_letters = false;
         ret_settings->dead_letter_exchange[0] = '\0';
     }

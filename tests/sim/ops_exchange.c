@@ -102,7 +102,8 @@ bool op_exchange_declare(struct sim *sim)
     pick_exchange(sim, &exchange);
     passive = passive && (model_exchange(sim, exchange.name) || mistaken(sim));
     if (exchange.given_alternate[0])
-        amqp_table_put_str(&arguments, "alternate-exchange", amqp_str_from(exchange.given_alternate));
+        amqp_table_put_str(&arguments, "alternate-exchange",
+                           amqp_str_from(exchange.given_alternate));
     if (model_declare_exchange(sim, channel, &exchange, passive) && !no_wait)
         expect_method(sim, channel,
                       &(struct amqp_exchange_declare_ok){ .id = AMQP_ID_exchange_declare_ok });

@@ -12,8 +12,8 @@
  * The first seed is played twice, to see that nothing but the seed decides what happens.
  *
  * Files: ops*.c choose what happens, client.c and world.c do it, model*.c know what should follow,
- * accept*.c compare, watch.c hears of what no client is told, journal.c says what a crash must leave,
- * audit.c recounts.
+ * accept*.c compare, watch.c hears of what no client is told, journal.c says what a crash must
+ * leave, audit.c recounts.
  */
 #include <errno.h>
 #include <inttypes.h>

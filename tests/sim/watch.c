@@ -127,11 +127,12 @@ void __wrap_queue_settings_changed(struct queue *queue, const struct queue_setti
     __real_queue_settings_changed(queue, old);
 }
 
-/* Of the same form, but from the seed: what is done in order of names would differ from run to run. */
+/* Of the same form, but from the seed: what is done in order of names differs from run to run. */
 int __wrap_generate_name(const char *prefix, char out[GENERATED_NAME_BYTES],
                          struct amqp_str *ret_name)
 {
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                  "0123456789-_";
     size_t size = strlen(prefix);
 
     if (!watched)
