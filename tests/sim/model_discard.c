@@ -72,8 +72,21 @@ void model_discard(struct sim *sim, const struct m_discard *discard)
     model_give_up(sim, queue, &letter);
 }
 
+/* So many of its letters are being read that it gives up no more for now. */
+static bool is_choked(struct sim *sim, const struct m_queue *queue)
+{
+    struct m_letter *letter;
+    unsigned waiting = 0;
+
+    DL_FOREACH(sim->letters, letter)
+        waiting += letter->waiting && letter->queue == queue->id;
+    return waiting >= BOUND_DISCARDS;
+}
+
 static void check_queue(struct sim *sim, const struct m_queue *queue)
 {
+    if (sim->letters && is_choked(sim, queue))
+        return;
     if (!settings_refuse(&queue->settings) && queue_is_over(queue, 0, 0))
         history_fail(&sim->history, "queue '%s' is over its limit", queue->name);
     for (size_t i = 0; i < queue->n_entries; i++) {
