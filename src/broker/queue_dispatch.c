@@ -46,16 +46,6 @@ static void take_head(struct queue *queue, struct queue_entry *ret_entry)
     }
 }
 
-enum queue_take queue_take(struct queue *queue, struct queue_entry *ret_entry)
-{
-    queue_dispatch(queue);
-    if (!queue_head(queue))
-        return queue_ready_count(queue) ? QUEUE_TAKE_WAIT : QUEUE_TAKE_EMPTY;
-    take_head(queue, ret_entry);
-    queue->unacked_count++;
-    return QUEUE_TAKE_ENTRY;
-}
-
 /* Expired, but not yet taken out: its time has passed since the last look. */
 static bool is_expired(const struct queue *queue, const struct queue_entry *entry)
 {
@@ -73,6 +63,16 @@ static struct queue_entry *living_head(struct queue *queue)
         queue_discard(queue, &entry, DEAD_LETTER_EXPIRED);
     }
     return head;
+}
+
+enum queue_take queue_take(struct queue *queue, struct queue_entry *ret_entry)
+{
+    queue_dispatch(queue);
+    if (!living_head(queue))
+        return queue_ready_count(queue) ? QUEUE_TAKE_WAIT : QUEUE_TAKE_EMPTY;
+    take_head(queue, ret_entry);
+    queue->unacked_count++;
+    return QUEUE_TAKE_ENTRY;
 }
 
 void queue_answer_gets(struct queue *queue)
