@@ -253,6 +253,7 @@ void model_dead_letter(struct sim *sim, uint32_t id, const struct dead_letter_ev
     uint32_t queues[16];
     unsigned n_queues;
 
+    sim->events++; /* more may be for the next turn */
     history_add(&sim->history, "  m%u of queue '%s' is dead-lettered to '%s', key '%s': %s", id,
                 letter->queue_name, message->exchange, message->routing_key,
                 dead_letter_reason_name(letter->reason));
