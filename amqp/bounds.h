@@ -23,10 +23,11 @@ enum {
     BOUND_MESSAGE_BYTES = 134217728,         /* max_message_size; 406 */
     BOUND_MESSAGE_HARD_BYTES = 536870912,    /* the largest max_message_size; 501 */
     BOUND_CONSUMERS_PER_CHANNEL = 65535,     /* consumer_max_per_channel; 530 */
-    BOUND_RESIDENT_MESSAGES = 16384,         /* of a queue, before stored ones leave memory; no error */
+    BOUND_RESIDENT_MESSAGES = 16384,         /* of a queue, then they leave memory; no error */
     BOUND_RESIDENT_BYTES = 8388608,          /* the same for octets of their bodies */
     BOUND_PAGING_SHIFT = 6,                  /* both are so many times halved while memory is low */
-    BOUND_DISCARDS = 1024,                   /* of a queue, being read to be dead-lettered; no error */
+    BOUND_DISCARDS = 16384,                  /* of a queue, read to be dead-lettered; no error */
+    BOUND_DISCARD_BYTES = 8388608,           /* the same for octets of their bodies */
     BOUND_UNACKED_PER_CHANNEL = 1000000,     /* deliveries pause there; no error */
     BOUND_DIRECT_REPLY_BYTES = 67108864,     /* unsent on a connection: direct replies are dropped */
     BOUND_UNKNOWN_ARGUMENTS = 64,            /* names of queue arguments that the log has told of */

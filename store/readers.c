@@ -1,9 +1,11 @@
 /*
  * readers.c - reading messages back, record by record
  *
- * Each reader has a list of its own and takes all of it at once. What it reads it keeps until a
- * message of another record is wanted; large messages are handed over instead of copied. While the
- * committer has the database closed, to reopen it after a failure, readers wait and try again.
+ * Each reader has a list of its own and takes all of it at once, in order of place: a record is some
+ * hundred KiB, so messages that are wanted in no order cost one record for each that is wanted, not
+ * one for each message. What it reads it keeps until a message of another record is wanted; large
+ * messages are handed over instead of copied. While the committer has the database closed, to reopen
+ * it after a failure, readers wait and try again.
  *
  * The lists of reads themselves are used by the memory store too, which has no threads.
  */
@@ -13,6 +15,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
+#include <utlist.h>
 
 #define RETRY_MS 100
 
@@ -154,6 +157,26 @@ static void readings_append(struct store_readings *to, struct store_readings *fr
     *from = (struct store_readings){ 0 };
 }
 
+static int compare_places(const struct store_reading *a, const struct store_reading *b)
+{
+    return (a->location > b->location) - (a->location < b->location);
+}
+
+/* A queue that is read from its head asks in order of place already. */
+static void sort_by_place(struct store_readings *readings)
+{
+    struct store_reading *reading = readings->first;
+
+    while (reading->next && reading->location <= reading->next->location)
+        reading = reading->next;
+    if (!reading->next)
+        return;
+    LL_SORT(readings->first, compare_places);
+    for (reading = readings->first; reading->next;)
+        reading = reading->next;
+    readings->last = reading;
+}
+
 static void *reader_main(void *argument)
 {
     struct reader *reader = argument;
@@ -170,6 +193,7 @@ static void *reader_main(void *argument)
         }
         reader->waiting = (struct store_readings){ 0 };
         (void)pthread_mutex_unlock(&readers->lock);
+        sort_by_place(&taken);
         for (reading = taken.first; reading; reading = reading->next)
             reading->error = reader_fetch(reader, reading);
         (void)pthread_mutex_lock(&readers->lock);

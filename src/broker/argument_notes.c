@@ -4,11 +4,10 @@
  * Names are remembered as hashes in a small array of the broker: clients choose them, so there may
  * be any number. That a destination has told of a difference is a flag of its own.
  */
-#include "broker/hash.h"
-
 #include "broker/argument_notes.h"
 
 #include "broker/broker.h"
+#include "broker/hash_table.h"
 
 /* Whether the log has been told of a name; from now on it has. */
 static bool is_listed(struct broker *broker, struct amqp_str name)

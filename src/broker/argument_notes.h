@@ -23,8 +23,10 @@ void argument_notes_list(const struct vhost *vhost, const char *kind, struct amq
                          struct amqp_table arguments, argument_filter *is_known);
 
 /**
- * argument_notes_compare() - declared again: log the first argument that differs, once a destination
+ * argument_notes_compare() - declared again: log the first argument that differs
  * @is_compared:  those are left out, they are the business of equivalence.h; gets @context
+ *
+ * Once for each destination.
  */
 void argument_notes_compare(struct destination *destination, struct amqp_table received,
                             struct amqp_table current, argument_filter *is_compared,

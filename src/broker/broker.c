@@ -50,6 +50,8 @@ int broker_new(const struct broker_settings *settings, struct broker **ret_broke
         broker->settings.resident_messages_max = BOUND_RESIDENT_MESSAGES;
     if (!settings->resident_bytes_max)
         broker->settings.resident_bytes_max = BOUND_RESIDENT_BYTES;
+    if (!settings->discards_max)
+        broker->settings.discards_max = BOUND_DISCARDS;
     broker->topology_generation = 1;
     route_init(&broker->route);
     route_init(&broker->dead_letter_route);
@@ -83,6 +85,7 @@ void broker_free(struct broker *broker)
 
     while ((queue = next_to_dispatch(broker)))
         queue_unref(queue);
+    queue_fetch_abandon_all(broker);
     dead_letter_release_all(broker);
     HASH_ITER(by_name, broker->vhosts, vhost, next)
         vhost_free(vhost);

@@ -24,6 +24,7 @@ struct channel;
 struct connection;
 struct dead_letter;
 struct direct_reply;
+struct fetch;
 
 /** struct broker_settings - copied by broker_new(); strings borrowed for the broker's life */
 struct broker_settings {
@@ -40,6 +41,7 @@ struct broker_settings {
     uint64_t consumer_timeout_ms;       /* unacknowledged deliveries; 0: never */
     uint32_t resident_messages_max;     /* of a queue, before stored ones leave memory; 0: BOUND_ */
     uint64_t resident_bytes_max;        /* the same for octets; 0: BOUND_RESIDENT_BYTES */
+    uint32_t discards_max;              /* of a queue, being read; 0: BOUND_DISCARDS */
     const char *default_queue_type;     /* where vhost and client name none; NULL: classic */
     uint64_t connections_max, channels_max; /* of the node; 0: no limit, as in all of these */
     uint64_t vhosts_max, queues_max, exchanges_max, bindings_max;
@@ -92,7 +94,8 @@ struct broker {
     struct gather gather;
     uint64_t open_since_ms;         /* when the open commit got its first change; 0: empty */
     struct timers timers;           /* queues' deadlines, by now_ms */
-    size_t dead_letter_work; /* done in this turn */
+    size_t dead_letter_work;   /* done in this turn */
+    struct fetch *fetches;     /* reads under way (queue_fetch.c) */
     struct dead_letter *dead_letters, *dead_letters_last; /* noted, to be routed (dead_letter.h) */
     struct route dead_letter_route; /* scratch, for dead letters */
     struct direct_reply *direct_replies; /* uthash by token (direct_reply.h) */

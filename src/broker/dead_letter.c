@@ -132,7 +132,8 @@ static int push(struct queue *target, struct message *message)
     int rc = queue_push(target, message, &outcome);
 
     if (rc || !outcome.refused ||
-        (target->settings->overflow == QUEUE_OVERFLOW_REJECT_PUBLISH_DLX && dead_letter_exchange(target)))
+        (target->settings->overflow == QUEUE_OVERFLOW_REJECT_PUBLISH_DLX &&
+         dead_letter_exchange(target)))
         return rc;
     return queue_push_anyway(target, message, &outcome);
 }

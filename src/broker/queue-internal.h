@@ -6,7 +6,6 @@
 
 #include "broker/queue.h"
 
-#include "amqp/bounds.h"
 #include "broker/dead_letter.h"
 
 struct discard;
@@ -33,11 +32,11 @@ bool queue_pop(struct queue *queue, struct queue_entry *ret_entry);
 /** queue_head() - the first ready entry if it is in memory; else NULL, and reading it has begun */
 struct queue_entry *queue_head(struct queue *queue);
 
-/** queue_discards_are_many() - no more of them for now: the end of a read wakes the queue */
-static inline bool queue_discards_are_many(const struct queue *queue)
-{
-    return queue->discard_count >= BOUND_DISCARDS;
-}
+/** queue_discards_are_many() - limits and times wait for the end of a read, which wakes the queue */
+bool queue_discards_are_many(const struct queue *queue);
+
+/** queue_discards_release() - at the queue's end: those that wait stay in the store */
+void queue_discards_release(struct queue *queue);
 
 /** queue_discard_fetched() - the read for it has ended; @message moved, NULL: cannot be read */
 void queue_discard_fetched(struct queue *queue, struct discard *discard, struct message *message);

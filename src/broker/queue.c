@@ -48,6 +48,7 @@ static int copy_arguments(struct queue *queue, struct amqp_table arguments)
 
 static void queue_free(struct queue *queue)
 {
+    queue_discards_release(queue);
     ready_release(&queue->ready);
     expiry_release(&queue->expiry);
     queue_settings_free(queue->settings);

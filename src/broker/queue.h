@@ -18,8 +18,8 @@
  *
  * Durable queues have an id in the store. A persistent message in a durable queue (any message in a
  * quorum queue) is a *stored* entry; everything else is in memory only, unless memory runs low:
- * then what comes to a long queue is *paged*, which is to say stored under an id of its own, of which
- * the metadata know nothing, so that the next start drops it as entries of a deleted queue.
+ * then what comes to a long queue is *paged*, which is to say stored under an id of its own, of
+ * which the metadata know nothing, so that the next start drops it as entries of a deleted queue.
  */
 #ifndef BROKER_QUEUE_H
 #define BROKER_QUEUE_H
@@ -67,6 +67,7 @@ struct queue {
     uint32_t consumer_count;
     uint32_t fetching;              /* reads under way */
     uint32_t discard_count;
+    uint64_t discard_bytes;         /* of their bodies */
     struct discard *discards, *discards_last; /* wait to be dead-lettered (queue_discard.c) */
     struct consumer *ready_consumers, *blocked_consumers, *waiting_consumers;
     struct consumer *active;        /* the single active consumer */
@@ -158,7 +159,7 @@ struct push_outcome {
  */
 int queue_push(struct queue *queue, struct message *message, struct push_outcome *outcome);
 
-/** queue_push_anyway() - the same, but a full queue takes it too: for what has nowhere else to go */
+/** queue_push_anyway() - the same, but a full queue takes it: for what has nowhere else to go */
 int queue_push_anyway(struct queue *queue, struct message *message, struct push_outcome *outcome);
 
 /** queue_recover_entry() - add a stored entry, in order of sequence. 0 or -ENOMEM */
@@ -207,6 +208,9 @@ enum queue_take queue_take(struct queue *queue, struct queue_entry *ret_entry);
 
 /** queue_fetched() - a read that queue_take() or queue_dispatch() had begun has ended */
 void queue_fetched(void *request, int error, struct amqp_bytes stored);
+
+/** queue_fetch_abandon_all() - at shutdown: nobody will tell of the reads under way */
+void queue_fetch_abandon_all(struct broker *broker);
 
 struct consumer_properties {
     struct amqp_str tag;

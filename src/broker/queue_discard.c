@@ -4,11 +4,13 @@
  * A dead letter is made of its message, so an entry that is not in memory is read first. Reads end
  * in any order; entries are dead-lettered in the order in which they left. So while one is being
  * read, those that leave after it wait behind it, in a list that is emptied from its front. No
- * more than BOUND_DISCARDS are in it on behalf of limits and times, which go on when it is shorter.
+ * more than BOUND_DISCARDS, or BOUND_DISCARD_BYTES, are in it on behalf of limits and times, which
+ * go on when it is shorter. Many are good: what is read together is read record by record.
  */
 #include <assert.h>
 #include <stdlib.h>
 
+#include "amqp/bounds.h"
 #include "broker/broker.h"
 #include "broker/queue-internal.h"
 #include "broker/vhost.h"
@@ -22,6 +24,12 @@ struct discard {
     enum discard_state state;
 };
 
+bool queue_discards_are_many(const struct queue *queue)
+{
+    return queue->discard_count >= queue_vhost(queue)->broker->settings.discards_max ||
+           queue->discard_bytes >= BOUND_DISCARD_BYTES;
+}
+
 static void append(struct queue *queue, struct discard *discard)
 {
     if (queue->discards)
@@ -30,6 +38,17 @@ static void append(struct queue *queue, struct discard *discard)
         queue->discards = discard;
     queue->discards_last = discard;
     queue->discard_count++;
+    queue->discard_bytes += discard->entry.body_bytes;
+}
+
+static struct discard *take_first(struct queue *queue)
+{
+    struct discard *discard = queue->discards;
+
+    queue->discards = discard->next;
+    queue->discard_count--;
+    queue->discard_bytes -= discard->entry.body_bytes;
+    return discard;
 }
 
 static bool is_dead_lettered(struct queue *queue)
@@ -42,9 +61,8 @@ static void drain(struct queue *queue)
 {
     struct discard *discard;
 
-    while ((discard = queue->discards) && discard->state != DISCARD_READING) {
-        queue->discards = discard->next;
-        queue->discard_count--;
+    while (queue->discards && queue->discards->state != DISCARD_READING) {
+        discard = take_first(queue);
         if (discard->state == DISCARD_READY) {
             if (is_dead_lettered(queue))
                 dead_letter_add(queue, &discard->entry, discard->reason);
@@ -96,4 +114,15 @@ void queue_discard_fetched(struct queue *queue, struct discard *discard, struct 
     }
     discard->state = message ? DISCARD_READY : DISCARD_UNREADABLE;
     drain(queue);
+}
+
+void queue_discards_release(struct queue *queue)
+{
+    while (queue->discards) {
+        struct discard *discard = take_first(queue);
+
+        if (discard->entry.flags & ENTRY_RESIDENT)
+            message_unref(discard->entry.message);
+        free(discard);
+    }
 }

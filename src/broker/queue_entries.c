@@ -8,8 +8,9 @@
  * sequence.
  *
  * The head is never frozen; what lies between it and the tail is frozen when the tail moves on, if
- * it can be, and a frozen one that becomes the tail is full. The head has to be there without fail, so a chunk's memory is kept aside (`spare`) as long
- * as anything is frozen: the next head is unpacked into it, and the old head becomes the spare.
+ * it can be, and a frozen one that becomes the tail is full. The head has to be there without fail,
+ * so a chunk's memory is kept aside (`spare`) as long as anything is frozen: the next head is
+ * unpacked into it, and the old head becomes the spare.
  */
 #include "broker/queue_entries.h"
 

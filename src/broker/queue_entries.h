@@ -3,10 +3,11 @@
  *
  * Two structures. The *ring* is a deque of chunks: new messages are appended with growing
  * sequences, so it is sorted by construction, and a directory of the chunks finds any sequence by
- * binary search; chunks in the middle of which no message is in memory are packed (entry_chunk.h) and
- * unpacked when somebody asks for an entry of them. The *heap* takes entries that come back (requeue) to positions that the ring has
- * left behind; there are few, and the next message is the smaller of the two heads. No node per
- * message: an entry is 32 octets, and an empty queue holds no chunk.
+ * binary search; chunks in the middle of which no message is in memory are packed (entry_chunk.h)
+ * and unpacked when somebody asks for an entry of them. The *heap* takes entries that come back
+ * (requeue) to positions that the ring has left behind; there are few, and the next message is the
+ * smaller of the two heads. No node per message: an entry is 32 octets, less when packed, and an
+ * empty queue holds one chunk at most.
  *
  * An entry that leaves from the middle (it expired) stays as a hole until its chunk has no other
  * left or the head has passed it.

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <utlist.h>
 
 #include "broker/broker.h"
 #include "broker/queue-internal.h"
@@ -17,8 +18,9 @@ enum {
     FETCH_BYTES = 1024 * 1024, /* ...or bodies of so many octets */
 };
 
-/* A read under way. */
+/* A read under way, of broker->fetches. */
 struct fetch {
+    struct fetch *next, *prev;
     struct queue *queue; /* referenced */
     struct queue_entry entry; /* as it was when the read began */
     struct discard *discard; /* the entry has left its queue: for queue_discard.c; else NULL */
@@ -26,20 +28,35 @@ struct fetch {
 
 static int begin(struct queue *queue, const struct fetch *proto)
 {
+    struct broker *broker = queue_vhost(queue)->broker;
     struct fetch *fetch = malloc(sizeof *fetch);
     int rc;
 
     if (!fetch)
         return -ENOMEM;
     *fetch = *proto;
-    rc = store_read(queue_vhost(queue)->broker->store, fetch->entry.location, fetch);
+    rc = store_read(broker->store, fetch->entry.location, fetch);
     if (rc) {
         free(fetch);
         return rc;
     }
+    DL_APPEND(broker->fetches, fetch);
     queue_ref(queue);
     queue->fetching++;
     return 0;
+}
+
+static void end(struct fetch *fetch)
+{
+    DL_DELETE(queue_vhost(fetch->queue)->broker->fetches, fetch);
+    queue_unref(fetch->queue);
+    free(fetch);
+}
+
+void queue_fetch_abandon_all(struct broker *broker)
+{
+    while (broker->fetches)
+        end(broker->fetches);
 }
 
 int queue_fetch_for_discard(struct queue *queue, const struct queue_entry *entry,
@@ -137,6 +154,5 @@ void queue_fetched(void *request, int error, struct amqp_bytes stored)
     else
         give_back(fetch, message, error);
     queue_wake(queue);
-    queue_unref(queue);
-    free(fetch);
+    end(fetch);
 }

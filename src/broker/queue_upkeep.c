@@ -33,7 +33,7 @@ static bool is_due(const struct queue_entry *entry, uint64_t wall_ms)
     return entry && entry->expires_ms && entry->expires_ms <= wall_ms;
 }
 
-/* One that has expired: the head, the oldest that never came back, or one of the order (expiry.h). */
+/* One that has expired: the head, the oldest that never came back, or of the order (expiry.h). */
 static bool take_expired(struct queue *queue, uint64_t wall_ms, struct queue_entry *ret_entry)
 {
     struct queue_entry *oldest = ready_oldest(&queue->ready);
@@ -64,8 +64,7 @@ void queue_keep_limits(struct queue *queue)
         drop_heads(queue);
     if (!expiry_is_idle(&queue->expiry)) {
         drop_expired(queue);
-        if (!queue_discards_are_many(queue))
-            queue_set_timer(queue);
+        queue_set_timer(queue);
     }
 }
 
@@ -85,6 +84,8 @@ static uint64_t message_due_ms(struct queue *queue)
     const struct queue_entry *oldest = ready_oldest(&queue->ready);
     uint64_t expires_ms = expiry_next_ms(&queue->expiry);
 
+    if (queue_discards_are_many(queue))
+        return UINT64_MAX; /* the end of a read wakes the queue */
     if (oldest && oldest->expires_ms && oldest->expires_ms < expires_ms)
         expires_ms = oldest->expires_ms;
     if (expires_ms == UINT64_MAX)
@@ -114,8 +115,7 @@ void queue_on_timer(struct timer *timer, uint64_t now_ms)
         return;
     }
     queue_dispatch(queue);
-    if (!queue_discards_are_many(queue))
-        queue_set_timer(queue);
+    queue_set_timer(queue);
 }
 
 void queue_touch(struct queue *queue)

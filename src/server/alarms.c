@@ -4,10 +4,10 @@
  * statvfs() asks the file system for numbers that it has in memory, so the loop may call it. Where
  * it fails, nothing is known and the alarm stays as it was; that is said once.
  *
- * The same look gives back what a burst has left: free() keeps pages that lie below one in use, so a
- * queue of a million entries would leave its memory with the process for good. malloc_trim() visits
- * all free memory and holds up the loop meanwhile, hence only after a fall of TRIM_FALL_BYTES, and
- * once what is used stands still.
+ * The same look gives back what a burst has left: free() keeps pages that lie below one in use, so
+ * a queue of a million entries would leave its memory with the process for good. malloc_trim()
+ * visits all free memory and holds up the loop meanwhile, hence only after a fall of
+ * TRIM_FALL_BYTES, and once what is used stands still.
  */
 #include "server/alarms.h"
 

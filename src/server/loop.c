@@ -4,8 +4,8 @@
  * event_base_loop(EVLOOP_ONCE) waits once and calls back for everything that was ready; that is the
  * body of a turn. All deadlines share one libevent timer, which is moved only when the earliest
  * deadline moves. A gathering of the broker ends within a fraction of a millisecond, which epoll's
- * timeout cannot tell, so it has a descriptor of its own. Deferred work is run as one batch a turn: what defers itself again waits for the
- * next turn, so that nobody can hold the loop.
+ * timeout cannot tell, so it has a descriptor of its own. Deferred work is run as one batch a turn:
+ * what defers itself again waits for the next turn, so that nobody can hold the loop.
  */
 #include "server/loop.h"
 

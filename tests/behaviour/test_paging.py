@@ -39,7 +39,8 @@ def fill(channel, queue, props=None):
     """MESSAGES of them, numbered."""
     for number in range(MESSAGES):
         channel.publish('', queue, b'%d ' % number + BODY, props=props or properties())
-    run.wait_for(lambda: channel.counts(queue)[0] == MESSAGES, 'all messages to arrive', timeout_s=30)
+    run.wait_for(lambda: channel.counts(queue)[0] == MESSAGES, 'all messages to arrive',
+                 timeout_s=30)
 
 
 def check_next(channel, queue, number, **get):

@@ -72,7 +72,7 @@ void model_discard(struct sim *sim, const struct m_discard *discard)
     model_give_up(sim, queue, &letter);
 }
 
-/* So many of its letters are being read that it gives up no more for now. */
+/* So many of its letters are being read that limits and times wait for the end of a read. */
 static bool is_choked(struct sim *sim, const struct m_queue *queue)
 {
     struct m_letter *letter;
@@ -80,7 +80,7 @@ static bool is_choked(struct sim *sim, const struct m_queue *queue)
 
     DL_FOREACH(sim->letters, letter)
         waiting += letter->waiting && letter->queue == queue->id;
-    return waiting >= BOUND_DISCARDS;
+    return waiting >= sim->discards;
 }
 
 static void check_queue(struct sim *sim, const struct m_queue *queue)

@@ -98,6 +98,7 @@ static void open_broker(struct sim *sim)
                                         .handshake_frame_bytes = 65536,
                                         .message_bytes_max = 1 << 20,
                                         .resident_messages_max = sim->resident_messages,
+                                        .discards_max = sim->discards,
                                         .resident_bytes_max = sim->resident_bytes,
                                         .log = log_line,
                                         .log_context = sim };
@@ -132,14 +133,6 @@ void world_begin(struct sim *sim)
     open_broker(sim);
 }
 
-/* Nothing is written, but reads under way end. */
-static void end_reads(struct sim *sim)
-{
-    store_memory_hold(sim->store, true);
-    store_poll(sim->store);
-    store_memory_hold(sim->store, false);
-}
-
 /* Frees connections and broker without anybody listening; the store is left. */
 static void drop_broker(struct sim *sim)
 {
@@ -147,7 +140,6 @@ static void drop_broker(struct sim *sim)
     for (unsigned i = 0; i < MODEL_CONNECTIONS; i++)
         if (sim->connections[i].real)
             connection_free(sim->connections[i].real);
-    end_reads(sim);
     broker_free(sim->broker);
     sim->broker = NULL;
     sim->deaf = false;
@@ -285,7 +277,6 @@ void world_restart(struct sim *sim)
             client_drop(sim, connection);
     }
     world_turn(sim);
-    end_reads(sim);
     journal_apply(sim, UINT64_MAX);
     drop_broker(sim);
     rc = store_close(sim->store);
