@@ -4,10 +4,14 @@
  * statvfs() asks the file system for numbers that it has in memory, so the loop may call it. Where
  * it fails, nothing is known and the alarm stays as it was; that is said once.
  *
+ * The memory in use only the allocator can tell, and mallinfo2() visits every free piece for it: a
+ * quarter of a second for 1.5 million of them. The resident size costs nothing and is never less,
+ * so the allocator is asked only while that is past a limit.
+ *
  * The same look gives back what a burst has left: free() keeps pages that lie below one in use, so
  * a queue of a million entries would leave its memory with the process for good. malloc_trim()
- * visits all free memory and holds up the loop meanwhile, hence only after a fall of
- * TRIM_FALL_BYTES, and once what is used stands still.
+ * takes as long as mallinfo2(), so it waits for a quiet second after TRIM_WORK_US of work, and for
+ * twice as much each time that it was of little use.
  */
 #include "server/alarms.h"
 
@@ -16,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "broker/broker.h"
@@ -24,8 +29,10 @@
 
 enum {
     ALARMS_PERIOD_MS = 1000,
-    TRIM_FALL_BYTES = 16 * 1024 * 1024, /* freed since the last trim: worth one */
-    TRIM_QUIET_BYTES = 1024 * 1024,     /* a change from look to look that is not a burst */
+    TRIM_WORK_US = 250 * 1000, /* of processor time since the last trim: worth one */
+    TRIM_WORK_US_MAX = 8 * TRIM_WORK_US,
+    TRIM_QUIET_US = 100 * 1000,     /* from look to look: nobody waits much */
+    TRIM_USE_BYTES = 16 * 1024 * 1024, /* given back: it was of use */
 };
 
 struct alarms {
@@ -35,7 +42,8 @@ struct alarms {
     struct timer timer;
     bool disk_raised, memory_raised, paging;
     bool disk_unknown;
-    uint64_t used_peak_bytes, used_before_bytes; /* since the last trim; at the last look */
+    uint64_t worked_trim_us, worked_before_us; /* at the last trim, at the last look */
+    uint64_t trim_work_us;                     /* until the next trim */
 };
 
 static int disk_free(const char *directory, uint64_t *ret_bytes)
@@ -91,20 +99,35 @@ static void memory_trim(void)
     (void)malloc_trim(0); /* there may be nothing to give back: fine */
 }
 
-static void give_back_memory(struct alarms *alarms, uint64_t used_bytes)
+static uint64_t processor_us(void)
 {
-    uint64_t before_bytes = alarms->used_before_bytes;
-    uint64_t change_bytes =
-        used_bytes > before_bytes ? used_bytes - before_bytes : before_bytes - used_bytes;
+    struct timespec used;
 
-    alarms->used_before_bytes = used_bytes;
-    if (used_bytes > alarms->used_peak_bytes)
-        alarms->used_peak_bytes = used_bytes;
-    if (change_bytes > TRIM_QUIET_BYTES ||
-        alarms->used_peak_bytes - used_bytes < TRIM_FALL_BYTES)
-        return;
-    alarms->used_peak_bytes = used_bytes;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used); /* cannot fail with these arguments */
+    return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
+}
+
+static void trim(struct alarms *alarms, uint64_t resident_bytes)
+{
+    uint64_t left_bytes;
+
     alarms->settings.memory_trim();
+    left_bytes = alarms->settings.memory_resident();
+    if (left_bytes + TRIM_USE_BYTES <= resident_bytes)
+        alarms->trim_work_us = TRIM_WORK_US;
+    else if (alarms->trim_work_us < TRIM_WORK_US_MAX)
+        alarms->trim_work_us *= 2;
+    alarms->worked_trim_us = alarms->worked_before_us = alarms->settings.processor_us();
+}
+
+static void give_back_memory(struct alarms *alarms, uint64_t resident_bytes)
+{
+    uint64_t worked_us = alarms->settings.processor_us();
+    bool quiet = worked_us - alarms->worked_before_us < TRIM_QUIET_US;
+
+    alarms->worked_before_us = worked_us;
+    if (quiet && worked_us - alarms->worked_trim_us >= alarms->trim_work_us)
+        trim(alarms, resident_bytes);
 }
 
 static void set_paging(struct alarms *alarms, bool low, uint64_t used_bytes)
@@ -138,11 +161,15 @@ static void look_at_memory(struct alarms *alarms)
 {
     uint64_t limit_bytes = alarms->settings.memory_max_bytes;
     uint64_t paging_bytes = alarms->settings.memory_paging_bytes;
-    uint64_t used_bytes = alarms->settings.memory_used();
+    uint64_t resident_bytes = alarms->settings.memory_resident();
+    uint64_t used_bytes = resident_bytes;
 
-    give_back_memory(alarms, used_bytes);
+    if (!resident_bytes || (limit_bytes && resident_bytes > limit_bytes) ||
+        (paging_bytes && resident_bytes > paging_bytes))
+        used_bytes = alarms->settings.memory_used();
     set_memory_alarm(alarms, limit_bytes && used_bytes > limit_bytes, used_bytes);
     set_paging(alarms, paging_bytes && used_bytes > paging_bytes, used_bytes);
+    give_back_memory(alarms, resident_bytes);
 }
 
 static void look_at_disk(struct alarms *alarms)
@@ -181,10 +208,15 @@ int alarms_new(struct loop *loop, struct broker *broker, const struct alarms_set
     alarms->settings = *settings;
     if (!alarms->settings.disk_free)
         alarms->settings.disk_free = disk_free;
+    if (!alarms->settings.memory_resident)
+        alarms->settings.memory_resident = memory_resident;
+    if (!alarms->settings.processor_us)
+        alarms->settings.processor_us = processor_us;
     if (!alarms->settings.memory_used)
         alarms->settings.memory_used = memory_used;
     if (!alarms->settings.memory_trim)
         alarms->settings.memory_trim = memory_trim;
+    alarms->trim_work_us = TRIM_WORK_US;
     alarms->timer.fire = on_timer;
     rc = loop_set_timer(loop, &alarms->timer, loop_now_ms(loop) + ALARMS_PERIOD_MS);
     if (rc) {

@@ -25,8 +25,12 @@ struct alarms_settings {
     uint64_t memory_paging_bytes; /* above it long queues leave memory; 0: never */
     /** free octets where @directory lies: 0 or -errno; NULL: ask the system */
     int (*disk_free)(const char *directory, uint64_t *ret_bytes);
-    /** octets in use; NULL: ask the allocator */
+    /** octets resident, which costs little to tell; 0: unknown; NULL: ask the system */
+    uint64_t (*memory_resident)(void);
+    /** octets in use, asked when those resident are past a limit; NULL: ask the allocator */
     uint64_t (*memory_used)(void);
+    /** processor time of the process; NULL: ask the system */
+    uint64_t (*processor_us)(void);
     /** give freed memory back to the system; NULL: tell the allocator to */
     void (*memory_trim)(void);
 };

@@ -14,9 +14,9 @@ static struct loop *loop;
 static struct alarms *alarms;
 static uint64_t now_ms, free_bytes;
 static int free_error;
-static unsigned changes, looks, trims;
+static unsigned changes, looks, asked, trims;
 static bool raised, memory_raised, paging;
-static uint64_t used_bytes;
+static uint64_t resident_bytes, used_bytes, worked_us, trim_frees_bytes;
 
 void broker_begin(struct broker *broker, uint64_t monotonic_ms, uint64_t wall_ms)
 {
@@ -84,14 +84,26 @@ static int imagined_disk(const char *directory, uint64_t *ret_bytes)
     return 0;
 }
 
+static uint64_t imagined_resident(void)
+{
+    return resident_bytes > used_bytes ? resident_bytes : used_bytes;
+}
+
 static uint64_t imagined_memory(void)
 {
+    asked++;
     return used_bytes;
+}
+
+static uint64_t imagined_processor(void)
+{
+    return worked_us;
 }
 
 static void count_trim(void)
 {
     trims++;
+    resident_bytes -= trim_frees_bytes < resident_bytes ? trim_frees_bytes : resident_bytes;
 }
 
 static uint64_t fixed_clock(void)
@@ -107,7 +119,9 @@ static void start(void)
                                         .memory_max_bytes = LIMIT_BYTES,
                                         .memory_paging_bytes = LIMIT_BYTES / 2,
                                         .disk_free = imagined_disk,
+                                        .memory_resident = imagined_resident,
                                         .memory_used = imagined_memory,
+                                        .processor_us = imagined_processor,
                                         .memory_trim = count_trim };
 
     ck_assert_int_eq(alarms_new(loop, (struct broker *)&now_ms, &settings, &alarms), 0);
@@ -118,9 +132,9 @@ static void setup(void)
     now_ms = 5000;
     free_bytes = LIMIT_BYTES;
     free_error = 0;
-    changes = looks = trims = 0;
+    changes = looks = asked = trims = 0;
     raised = memory_raised = paging = false;
-    used_bytes = 0;
+    resident_bytes = used_bytes = worked_us = trim_frees_bytes = 0;
     ck_assert_int_eq(loop_new((struct broker *)&now_ms, &loop), 0);
     loop_set_clock(loop, fixed_clock);
 }
@@ -187,29 +201,57 @@ START_TEST(test_memory_alarm_follows_what_is_in_use)
 }
 END_TEST
 
-START_TEST(test_memory_is_given_back_once_when_a_burst_is_over)
+START_TEST(test_the_allocator_is_asked_only_past_a_limit)
 {
-    used_bytes = 20u << 20;
+    resident_bytes = LIMIT_BYTES / 2;
     start();
     second();
-    ck_assert_uint_eq(trims, 0); /* nothing was freed */
-    used_bytes = 100u << 20;
+    ck_assert_uint_eq(asked, 0);
+    resident_bytes = 2 * LIMIT_BYTES; /* freed, but still with the process */
     second();
-    used_bytes = 60u << 20;
+    ck_assert_uint_eq(asked, 1);
+    ck_assert(!memory_raised);
+    ck_assert(!paging);
+}
+END_TEST
+
+static void seconds_of_little_work(unsigned count)
+{
+    while (count-- > 0) {
+        worked_us += 10000;
+        second();
+    }
+}
+
+START_TEST(test_memory_is_given_back_once_when_a_burst_is_over)
+{
+    start();
+    seconds_of_little_work(1);
+    ck_assert_uint_eq(trims, 0); /* quiet, but nothing has been done */
+    worked_us += 900000;
     second();
-    ck_assert_uint_eq(trims, 0); /* it still falls */
-    second();
+    ck_assert_uint_eq(trims, 0); /* busy */
+    seconds_of_little_work(1);
     ck_assert_uint_eq(trims, 1);
-    second();
+    seconds_of_little_work(10);
     ck_assert_uint_eq(trims, 1);
-    used_bytes = 50u << 20;
-    second();
-    second();
-    ck_assert_uint_eq(trims, 1); /* too little for another one */
-    used_bytes = 40u << 20;
-    second();
-    second();
+}
+END_TEST
+
+START_TEST(test_giving_back_is_tried_less_often_where_it_is_of_little_use)
+{
+    resident_bytes = LIMIT_BYTES / 2;
+    trim_frees_bytes = 0;
+    start();
+    seconds_of_little_work(25);
+    ck_assert_uint_eq(trims, 1);
+    seconds_of_little_work(49);
+    ck_assert_uint_eq(trims, 1);
+    trim_frees_bytes = 20u << 20;
+    seconds_of_little_work(1);
     ck_assert_uint_eq(trims, 2);
+    seconds_of_little_work(25);
+    ck_assert_uint_eq(trims, 3);
 }
 END_TEST
 
@@ -253,7 +295,9 @@ int main(void)
     tcase_add_test(tcase, test_full_disk_is_seen_before_the_first_client);
     tcase_add_test(tcase, test_it_looks_once_a_second_and_speaks_of_changes_only);
     tcase_add_test(tcase, test_memory_alarm_follows_what_is_in_use);
+    tcase_add_test(tcase, test_the_allocator_is_asked_only_past_a_limit);
     tcase_add_test(tcase, test_memory_is_given_back_once_when_a_burst_is_over);
+    tcase_add_test(tcase, test_giving_back_is_tried_less_often_where_it_is_of_little_use);
     tcase_add_test(tcase, test_alarm_stays_while_nothing_can_be_told);
     tcase_add_test(tcase, test_long_queues_leave_memory_before_publishers_are_blocked);
     suite_add_tcase(suite, tcase);
