@@ -371,6 +371,58 @@ START_TEST(test_big_messages_read_back_whole)
 }
 END_TEST
 
+enum { SHUFFLED = 2000, SHUFFLED_BYTES = 1000 };
+
+static uint64_t shuffled_location[SHUFFLED];
+static unsigned shuffled_calls[SHUFFLED];
+
+/* The request is the place in shuffled_calls, and the message begins with its number. */
+static void on_shuffled_read(void *context, void *request, int error, struct amqp_bytes message)
+{
+    uint64_t number = (uint64_t)((unsigned *)request - shuffled_calls), found;
+
+    (void)context;
+    ck_assert_int_eq(error, 0);
+    ck_assert_uint_eq(message.size, SHUFFLED_BYTES);
+    memcpy(&found, message.data, sizeof found);
+    ck_assert_uint_eq(found, number);
+    shuffled_calls[number]++;
+    n_read++;
+}
+
+START_TEST(test_messages_of_many_records_are_read_in_any_order)
+{
+    const struct store_events shuffled_events = { on_durable, on_stalled, on_shuffled_read };
+    uint64_t data[SHUFFLED_BYTES / 8] = { 0 };
+    uint64_t id = store_new_queue_id(store);
+    char text[256] = "";
+
+    declare(id);
+    for (uint64_t i = 0; i < SHUFFLED; i++) {
+        data[0] = i;
+        shuffled_location[i] = append_bytes(data, sizeof data);
+        enqueue(id, i + 1, shuffled_location[i]);
+        if (i % 50 == 49)
+            wait_durable();
+    }
+    ck_assert_int_eq(store_close(store), 0);
+    ck_assert_int_eq(store_open(directory, &options, &shuffled_events, NULL, text, sizeof text,
+                                &store),
+                     0);
+    memset(shuffled_calls, 0, sizeof shuffled_calls);
+    n_read = 0;
+    for (uint64_t i = 0; i < SHUFFLED; i++) { /* 77 has no factor in common with SHUFFLED */
+        uint64_t number = i * 77 % SHUFFLED;
+
+        ck_assert_int_eq(store_read(store, shuffled_location[number], &shuffled_calls[number]), 0);
+    }
+    while (n_read < SHUFFLED)
+        wait_and_poll();
+    for (unsigned i = 0; i < SHUFFLED; i++)
+        ck_assert_uint_eq(shuffled_calls[i], 1);
+}
+END_TEST
+
 START_TEST(test_settled_message_is_gone_and_reading_it_says_so)
 {
     uint64_t id = store_new_queue_id(store);
@@ -648,6 +700,7 @@ int main(void)
     tcase_add_test(tcase, test_data_of_another_version_is_refused);
     tcase_add_test(tcase, test_directory_that_cannot_be_made_is_told);
     tcase_add_loop_test(tcase, test_big_messages_read_back_whole, 0, N_ELEMENTS(big_case));
+    tcase_add_test(tcase, test_messages_of_many_records_are_read_in_any_order);
     tcase_add_test(tcase, test_settled_message_is_gone_and_reading_it_says_so);
     tcase_add_test(tcase, test_long_traffic_with_flushes_leaves_the_live_entries);
     tcase_add_test(tcase, test_full_disk_stalls_and_goes_on_when_there_is_room);
