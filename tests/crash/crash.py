@@ -6,7 +6,8 @@ and acknowledges. In the midst of it leveretd is killed with SIGKILL and started
 data. Then the client looks into every queue: whatever was confirmed must be there, in order, and
 what was acknowledged for good (followed by a confirmed publish on the same channel) must not be.
 Now and then the kill comes while leveretd starts, or while the client looks. Each start must reach
-its first AMQP handshake within a bound.
+its first AMQP handshake within a bound. In every other start, about, memory is low, so that messages
+leave it and come back.
 
     crash.py [--rounds N] [--seed S] [--startup-bound SECONDS]
 
@@ -57,6 +58,12 @@ class Client:
         return self.process.wait(ANSWER_BOUND_S) == 0
 
 
+# Memory enough, or so low that queues keep few messages in it and most are read back.
+MEMORY = ({'vm_memory_high_watermark_paging_ratio': '0'},
+          {'vm_memory_high_watermark.absolute': '1GB',
+           'vm_memory_high_watermark_paging_ratio': '0.001'})
+
+
 class Crash:
     """One run: a broker, a client, and what was measured."""
 
@@ -71,6 +78,7 @@ class Crash:
 
     def start(self):
         """Start the broker and measure until a client has shaken hands."""
+        self.broker.settings.update(self.random.choice(MEMORY))
         begun = time.monotonic()
         self.broker.start()
         raw = rawamqp.Raw(self.broker.port).handshake()
