@@ -48,14 +48,17 @@ struct store_backend;
 /** struct store_backend_ops - all return 0 or -errno and fill @fault on failure */
 struct store_backend_ops {
     /**
-     * Applies @n_batches lists in order as one atomic change, on stable storage if @sync. After a
-     * failure it may have been applied or not; only reopen() may follow.
+     * Logs @n_batches lists in order as one atomic change, on stable storage if @sync. It is not lost
+     * any more then, but get() and scan() see it only after apply(). After a failure a restart may
+     * find it or not, until it is written again; only reopen() may follow.
      */
     int (*write)(struct store_backend *backend, const struct store_op *const *batches,
                  size_t n_batches, bool sync, struct store_fault *fault);
+    /** Applies what the last write() has logged; after a failure only reopen() may follow. */
+    int (*apply)(struct store_backend *backend, struct store_fault *fault);
     /** Makes everything written so far stable; a failure is like one of write(). */
     int (*sync)(struct store_backend *backend, struct store_fault *fault);
-    /** Closes and opens again, after a failure. */
+    /** Closes and opens again, after a failure. What was logged has then been applied. */
     int (*reopen)(struct store_backend *backend, struct store_fault *fault);
     /** @ret_data is returned (free it); -ENOENT; -EAGAIN while not open, between two reopen(). */
     int (*get)(struct store_backend *backend, enum store_family family, struct amqp_bytes key,
@@ -71,6 +74,6 @@ struct store_backend {
 };
 
 /* Format of the data, in META under kind 0. A change of any layout in pack.h raises it. */
-#define STORE_FORMAT_VERSION 1
+#define STORE_FORMAT_VERSION 2
 
 #endif

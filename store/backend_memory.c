@@ -228,6 +228,13 @@ static int memory_write(struct store_backend *backend, const struct store_op *co
     return -disk->error_number;
 }
 
+static int memory_apply(struct store_backend *backend, struct store_fault *fault)
+{
+    (void)backend;
+    (void)fault;
+    return 0; /* there is no log: memory_write() has done it */
+}
+
 static int memory_sync(struct store_backend *backend, struct store_fault *fault)
 {
     (void)backend;
@@ -279,6 +286,7 @@ static void memory_close(struct store_backend *backend)
 
 static const struct store_backend_ops memory_ops = {
     .write = memory_write,
+    .apply = memory_apply,
     .sync = memory_sync,
     .reopen = memory_reopen,
     .get = memory_get,

@@ -1,23 +1,23 @@
 /*
- * backend_rocksdb.c - RocksDB 7.8 under the store
+ * backend_rocksdb.c - the log and RocksDB 7.8 under the store
  *
- * One column family per family of keys; the default one holds the metadata. What matters:
+ * A write is one RocksDB batch: its octets become a record of the log (log.h), which makes it
+ * durable, and then it is applied to the memtables. RocksDB itself logs nothing. What matters:
  *
- * - The log is written with sync=1, one batch at a time, and few of them exist: they are cut only
- *   when the column families are flushed (max_total_wal_size), as starting reads them all.
- * - Recovery is point-in-time: a torn tail, which was never reported durable, is dropped; what
- *   follows a hole is never applied without it.
- * - Opening flushes what it recovered from the log to new, synced files. We rely on that after a
- *   failed sync, so avoid_flush_during_recovery must stay off.
+ * - Each batch also puts its record's number. All column families are flushed together
+ *   (atomic_flush), so what RocksDB has after a crash is the state after exactly the batch whose
+ *   number it has, and the records after that are applied again: every batch once.
+ * - Records up to the number that is in files, which a read of the persisted tier tells, are released.
  * - Values of 64 KiB and more, so whole records under load, go to blob files when the memtable is
  *   flushed: compaction then moves keys only. Most records die earlier, and SingleDelete lets them
- *   vanish together with their tombstone. It is legal only for keys that were put once; a commit
- *   that is written again after a failure may put twice, so from then on this directory deletes
- *   plainly (a note in META says so).
+ *   vanish together with their tombstone. It is legal only for keys that were put once. Whether a
+ *   batch that RocksDB refused has left something behind is not known, so after that this directory
+ *   deletes plainly (a note in META says so).
  * - We hold a lock file of our own, because reopening lets go of RocksDB's for a moment.
  */
 #include "store/backend_rocksdb.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -27,19 +27,30 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "store/log.h"
+#include "store/pack.h"
+
+#define FAMILY_APPLIED STORE_FAMILIES /* one key: the number of the last record that was applied */
+#define N_FAMILIES (STORE_FAMILIES + 1)
 #define SMALL_BUFFER_BYTES (16u << 20) /* memtables of all but the messages */
+#define LOG_SEGMENT_BYTES (16u << 20)
+#define RELEASE_BYTES (1u << 20) /* applied, between two looks at what is in files by now */
+#define READ_TIER_PERSISTED 2    /* RocksDB's kPersistedTier: what no log is needed for */
+#define BATCH_HEAD_BYTES 12u     /* of RocksDB: sequence, count */
 #define CACHE_BYTES (32u << 20)
 #define BLOB_BYTES_MIN 65536u
 #define BATCH_KEPT_BYTES (16u << 20) /* a larger batch gives its memory back */
 
-static const char *const family_name[STORE_FAMILIES] = {
+static const char *const family_name[N_FAMILIES] = {
     [STORE_FAMILY_MESSAGES] = "messages",
     [STORE_FAMILY_QUEUES] = "queues",
     [STORE_FAMILY_SETTLED] = "settled",
     [STORE_FAMILY_META] = "default",
+    [FAMILY_APPLIED] = "applied",
 };
 
 static const char plain_deletes_key[] = { 0, 'd' };
+static const char applied_key[] = { 'n' };
 
 struct rocks {
     struct store_backend backend;
@@ -47,13 +58,17 @@ struct rocks {
     int lock_fd;
     pthread_rwlock_t lock; /* db and handles: changed by reopen(), used by others meanwhile */
     rocksdb_t *db;         /* NULL: closed */
-    rocksdb_column_family_handle_t *handles[STORE_FAMILIES];
-    rocksdb_options_t *options[STORE_FAMILIES];
+    rocksdb_column_family_handle_t *handles[N_FAMILIES];
+    rocksdb_options_t *options[N_FAMILIES];
     rocksdb_cache_t *cache;
-    rocksdb_writeoptions_t *write_synced;
-    rocksdb_writeoptions_t *write_unsynced;
+    rocksdb_writeoptions_t *write_options;
     rocksdb_readoptions_t *read_options;
-    rocksdb_writebatch_t *batch;
+    rocksdb_readoptions_t *read_persisted;
+    struct store_log *log;
+    bool synced;                 /* every record, before the next is written */
+    bool refused;                /* by RocksDB: it has to be opened again */
+    rocksdb_writebatch_t *batch; /* logged and not applied, or empty */
+    size_t unreleased_bytes;     /* applied since the log was last released */
     bool plain_deletes;        /* SingleDelete is not legal any more */
     bool plain_deletes_stored; /* and the database says so */
 };
@@ -91,6 +106,19 @@ static int fail(struct store_fault *fault, const char *what, char *text)
     return -error;
 }
 
+static void batch_clear(struct rocks *rocks)
+{
+    size_t size;
+
+    (void)rocksdb_writebatch_data(rocks->batch, &size);
+    if (size <= BATCH_KEPT_BYTES) {
+        rocksdb_writebatch_clear(rocks->batch);
+        return;
+    }
+    rocksdb_writebatch_destroy(rocks->batch);
+    rocks->batch = rocksdb_writebatch_create();
+}
+
 /* ---- opening ---- */
 
 static void set_common_options(rocksdb_options_t *options, rocksdb_cache_t *cache)
@@ -102,6 +130,7 @@ static void set_common_options(rocksdb_options_t *options, rocksdb_cache_t *cach
     rocksdb_block_based_options_destroy(table);
     rocksdb_options_set_compression(options, rocksdb_no_compression);
     rocksdb_options_set_write_buffer_size(options, SMALL_BUFFER_BYTES);
+    rocksdb_options_set_max_write_buffer_number(options, 4);
     /* A stretch of tombstones is what makes scanning slow; it is worth a compaction of its own. */
     rocksdb_options_add_compact_on_deletion_collector_factory(options, 1024, 512);
 }
@@ -109,7 +138,6 @@ static void set_common_options(rocksdb_options_t *options, rocksdb_cache_t *cach
 static void set_message_options(rocksdb_options_t *options, size_t write_buffer_bytes)
 {
     rocksdb_options_set_write_buffer_size(options, write_buffer_bytes);
-    rocksdb_options_set_max_write_buffer_number(options, 4);
     rocksdb_options_set_enable_blob_files(options, 1);
     rocksdb_options_set_min_blob_size(options, BLOB_BYTES_MIN);
     rocksdb_options_set_enable_blob_gc(options, 1);
@@ -122,8 +150,11 @@ static void set_database_options(rocksdb_options_t *options, size_t write_buffer
 {
     rocksdb_options_set_create_if_missing(options, 1);
     rocksdb_options_set_create_missing_column_families(options, 1);
+    rocksdb_options_set_atomic_flush(options, 1);
+    rocksdb_options_set_allow_concurrent_memtable_write(options, 0); /* there is one writer */
+    rocksdb_options_set_db_write_buffer_size(options, 2 * write_buffer_bytes);
+    /* Of directories of format version 1, which have a log of RocksDB's: */
     rocksdb_options_set_wal_recovery_mode(options, rocksdb_point_in_time_recovery);
-    rocksdb_options_set_max_total_wal_size(options, 2 * (uint64_t)write_buffer_bytes);
     rocksdb_options_set_max_background_jobs(options, 2);
     rocksdb_options_set_bytes_per_sync(options, 1 << 20);
     rocksdb_options_set_max_open_files(options, 256);
@@ -138,31 +169,70 @@ static void rocks_make_options(struct rocks *rocks, const struct store_options *
     size_t f;
 
     rocks->cache = rocksdb_cache_create_lru(CACHE_BYTES);
-    for (f = 0; f < STORE_FAMILIES; f++) {
+    for (f = 0; f < N_FAMILIES; f++) {
         rocks->options[f] = rocksdb_options_create();
         set_common_options(rocks->options[f], rocks->cache);
     }
     set_message_options(rocks->options[STORE_FAMILY_MESSAGES], options->write_buffer_bytes);
     set_database_options(rocks->options[STORE_FAMILY_META], options->write_buffer_bytes);
-    rocks->write_synced = rocksdb_writeoptions_create();
-    rocksdb_writeoptions_set_sync(rocks->write_synced, 1);
-    rocks->write_unsynced = rocksdb_writeoptions_create();
+    rocks->write_options = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_disable_WAL(rocks->write_options, 1);
     rocks->read_options = rocksdb_readoptions_create();
+    rocks->read_persisted = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_read_tier(rocks->read_persisted, READ_TIER_PERSISTED);
     rocks->batch = rocksdb_writebatch_create();
 }
 
-static int rocks_open(struct rocks *rocks, struct store_fault *fault)
+/* The number of the last record that was applied; @options choose what may still be in memory. */
+static int read_applied(struct rocks *rocks, const rocksdb_readoptions_t *options,
+                        uint64_t *ret_number, struct store_fault *fault)
+{
+    char *text = NULL;
+    size_t size = 0;
+    char *data = rocksdb_get_cf(rocks->db, options, rocks->handles[FAMILY_APPLIED], applied_key,
+                                sizeof applied_key, &size, &text);
+    uint64_t number = 0;
+
+    if (text)
+        return fail(fault, "cannot read from the database", text);
+    if (data && size == sizeof number)
+        number = store_get_u64be((const uint8_t *)data);
+    free(data);
+    *ret_number = number;
+    return 0;
+}
+
+static int apply_batch(struct rocks *rocks, rocksdb_writebatch_t *batch, struct store_fault *fault)
 {
     char *text = NULL;
 
-    rocks->db = rocksdb_open_column_families(
-        rocks->options[STORE_FAMILY_META], rocks->path, STORE_FAMILIES, family_name,
-        (const rocksdb_options_t *const *)rocks->options, rocks->handles, &text);
-    if (text) {
-        rocks->db = NULL;
-        return fail(fault, "cannot open the database", text);
+    rocksdb_write(rocks->db, rocks->write_options, batch, &text);
+    if (!text)
+        return 0;
+    rocks->refused = true;
+    return fail(fault, "cannot write to the database", text);
+}
+
+struct replay {
+    struct rocks *rocks;
+    struct store_fault *fault;
+};
+
+static int replay_record(void *context, uint64_t number, struct amqp_bytes record)
+{
+    struct replay *replay = context;
+    rocksdb_writebatch_t *batch;
+    int rc;
+
+    if (record.size < BATCH_HEAD_BYTES) {
+        (void)snprintf(replay->fault->text, sizeof replay->fault->text,
+                       "record %llu of the log is not a batch", (unsigned long long)number);
+        return -EBADMSG;
     }
-    return 0;
+    batch = rocksdb_writebatch_create_from((const char *)record.data, record.size);
+    rc = apply_batch(replay->rocks, batch, replay->fault);
+    rocksdb_writebatch_destroy(batch);
+    return rc;
 }
 
 static void rocks_shut(struct rocks *rocks)
@@ -171,23 +241,53 @@ static void rocks_shut(struct rocks *rocks)
 
     if (!rocks->db)
         return;
-    for (f = 0; f < STORE_FAMILIES; f++)
+    for (f = 0; f < N_FAMILIES; f++)
         rocksdb_column_family_handle_destroy(rocks->handles[f]);
-    rocksdb_close(rocks->db);
+    rocksdb_close(rocks->db); /* flushes, or the log has it */
     rocks->db = NULL;
+}
+
+static int rocks_open(struct rocks *rocks, struct store_fault *fault)
+{
+    struct replay replay = { rocks, fault };
+    uint64_t applied;
+    char *text = NULL;
+    int rc;
+
+    rocks->db = rocksdb_open_column_families(
+        rocks->options[STORE_FAMILY_META], rocks->path, N_FAMILIES, family_name,
+        (const rocksdb_options_t *const *)rocks->options, rocks->handles, &text);
+    if (text) {
+        rocks->db = NULL;
+        return fail(fault, "cannot open the database", text);
+    }
+    rocks->refused = false;
+    rc = read_applied(rocks, rocks->read_options, &applied, fault);
+    if (rc == 0)
+        rc = store_log_replay(rocks->log, applied, replay_record, &replay, fault);
+    if (rc)
+        rocks_shut(rocks);
+    return rc;
 }
 
 static int rocks_reopen(struct store_backend *backend, struct store_fault *fault)
 {
     struct rocks *rocks = CONTAINER_OF(backend, struct rocks, backend);
+    bool refused = rocks->refused;
     int rc;
 
+    batch_clear(rocks);
+    /* The log has been restarted; the database has all that was synced. */
+    if (rocks->db && !refused && rocks->synced)
+        return 0;
     (void)pthread_rwlock_wrlock(&rocks->lock);
     rocks_shut(rocks);
     rc = rocks_open(rocks, fault);
     (void)pthread_rwlock_unlock(&rocks->lock);
+    if (!refused)
+        return rc;
     rocks->plain_deletes = true;
-    rocks->plain_deletes_stored = false; /* a lost write may have been the one that noted it */
+    rocks->plain_deletes_stored = false;
     return rc;
 }
 
@@ -197,12 +297,13 @@ static void rocks_close(struct store_backend *backend)
     size_t f;
 
     rocks_shut(rocks);
+    store_log_close(rocks->log);
     if (rocks->batch) {
         rocksdb_writebatch_destroy(rocks->batch);
         rocksdb_readoptions_destroy(rocks->read_options);
-        rocksdb_writeoptions_destroy(rocks->write_unsynced);
-        rocksdb_writeoptions_destroy(rocks->write_synced);
-        for (f = 0; f < STORE_FAMILIES; f++)
+        rocksdb_readoptions_destroy(rocks->read_persisted);
+        rocksdb_writeoptions_destroy(rocks->write_options);
+        for (f = 0; f < N_FAMILIES; f++)
             rocksdb_options_destroy(rocks->options[f]);
         rocksdb_cache_destroy(rocks->cache);
     }
@@ -252,59 +353,86 @@ static void batch_add(struct rocks *rocks, const struct store_op *op)
     }
 }
 
-static void batch_clear(struct rocks *rocks)
+static int not_open(struct store_fault *fault)
 {
-    size_t size;
+    (void)snprintf(fault->text, sizeof fault->text, "the database is not open");
+    return -EIO;
+}
 
-    (void)rocksdb_writebatch_data(rocks->batch, &size);
-    if (size <= BATCH_KEPT_BYTES) {
-        rocksdb_writebatch_clear(rocks->batch);
-        return;
-    }
-    rocksdb_writebatch_destroy(rocks->batch);
-    rocks->batch = rocksdb_writebatch_create();
+/* What the store changes, and that it has been: the number of the record. */
+static void batch_fill(struct rocks *rocks, const struct store_op *const *batches,
+                       size_t n_batches)
+{
+    const struct store_op *op;
+    uint8_t number[8];
+    size_t i;
+
+    assert(rocksdb_writebatch_count(rocks->batch) == 0);
+    if (rocks->plain_deletes && !rocks->plain_deletes_stored)
+        rocksdb_writebatch_put_cf(rocks->batch, rocks->handles[STORE_FAMILY_META],
+                                  plain_deletes_key, sizeof plain_deletes_key, "", 0);
+    for (i = 0; i < n_batches; i++)
+        for (op = batches[i]; op; op = op->next)
+            batch_add(rocks, op);
+    store_put_u64be(number, store_log_next(rocks->log));
+    rocksdb_writebatch_put_cf(rocks->batch, rocks->handles[FAMILY_APPLIED], applied_key,
+                              sizeof applied_key, (const char *)number, sizeof number);
 }
 
 static int rocks_write(struct store_backend *backend, const struct store_op *const *batches,
                        size_t n_batches, bool sync, struct store_fault *fault)
 {
     struct rocks *rocks = CONTAINER_OF(backend, struct rocks, backend);
-    bool note = rocks->plain_deletes && !rocks->plain_deletes_stored;
-    const struct store_op *op;
-    char *text = NULL;
-    size_t i;
+    uint64_t number = store_log_next(rocks->log);
+    struct amqp_bytes record;
+    int rc;
 
-    if (!rocks->db) {
-        (void)snprintf(fault->text, sizeof fault->text, "the database is not open");
-        return -EIO;
-    }
-    if (note)
-        rocksdb_writebatch_put_cf(rocks->batch, rocks->handles[STORE_FAMILY_META],
-                                  plain_deletes_key, sizeof plain_deletes_key, "", 0);
-    for (i = 0; i < n_batches; i++)
-        for (op = batches[i]; op; op = op->next)
-            batch_add(rocks, op);
-    rocksdb_write(rocks->db, sync ? rocks->write_synced : rocks->write_unsynced, rocks->batch,
-                  &text);
+    if (!rocks->db)
+        return not_open(fault);
+    batch_fill(rocks, batches, n_batches);
+    record.data = (const uint8_t *)rocksdb_writebatch_data(rocks->batch, &record.size);
+    rc = store_log_append(rocks->log, record, fault);
+    if (rc == 0 && sync)
+        rc = store_log_sync(rocks->log, fault);
+    if (rc)
+        store_log_restart(rocks->log, number);
+    return rc;
+}
+
+/* Let go of the records that are in RocksDB's files by now. */
+static int release_log(struct rocks *rocks, struct store_fault *fault)
+{
+    uint64_t number;
+    int rc = read_applied(rocks, rocks->read_persisted, &number, fault);
+
+    if (rc == 0)
+        store_log_release(rocks->log, number);
+    rocks->unreleased_bytes = 0;
+    return rc;
+}
+
+static int rocks_apply(struct store_backend *backend, struct store_fault *fault)
+{
+    struct rocks *rocks = CONTAINER_OF(backend, struct rocks, backend);
+    size_t size;
+    int rc = apply_batch(rocks, rocks->batch, fault);
+
+    if (rc)
+        return rc;
+    rocks->plain_deletes_stored = rocks->plain_deletes;
+    (void)rocksdb_writebatch_data(rocks->batch, &size);
     batch_clear(rocks);
-    if (text)
-        return fail(fault, "cannot write to the database", text);
-    if (note)
-        rocks->plain_deletes_stored = true;
-    return 0;
+    rocks->unreleased_bytes += size;
+    return rocks->unreleased_bytes < RELEASE_BYTES ? 0 : release_log(rocks, fault);
 }
 
 static int rocks_sync(struct store_backend *backend, struct store_fault *fault)
 {
     struct rocks *rocks = CONTAINER_OF(backend, struct rocks, backend);
-    char *text = NULL;
 
-    if (!rocks->db) {
-        (void)snprintf(fault->text, sizeof fault->text, "the database is not open");
-        return -EIO;
-    }
-    rocksdb_flush_wal(rocks->db, 1, &text);
-    return text ? fail(fault, "cannot sync the database", text) : 0;
+    if (!rocks->db)
+        return not_open(fault);
+    return store_log_sync(rocks->log, fault);
 }
 
 /* ---- reading ---- */
@@ -395,6 +523,7 @@ static int rocks_scan(struct store_backend *backend, enum store_family family,
 
 static const struct store_backend_ops rocks_ops = {
     .write = rocks_write,
+    .apply = rocks_apply,
     .sync = rocks_sync,
     .reopen = rocks_reopen,
     .get = rocks_get,
@@ -451,6 +580,7 @@ int store_backend_rocksdb_open(const char *directory, const struct store_options
 {
     struct rocks *rocks = calloc(1, sizeof *rocks);
     size_t path_size = strlen(directory) + sizeof "/rocksdb";
+    char log_path[4096];
     int rc;
 
     if (!rocks)
@@ -464,7 +594,12 @@ int store_backend_rocksdb_open(const char *directory, const struct store_options
         return -ENOMEM;
     }
     (void)snprintf(rocks->path, path_size, "%s/rocksdb", directory);
+    rocks->synced = options->sync == STORE_SYNC_COMMIT;
     rc = take_lock(rocks, directory, fault);
+    if (rc == 0) {
+        (void)snprintf(log_path, sizeof log_path, "%s/log", directory); /* the lock's is longer */
+        rc = store_log_open(log_path, LOG_SEGMENT_BYTES, rocks->synced, fault, &rocks->log);
+    }
     if (rc == 0) {
         rocks_make_options(rocks, options);
         rc = rocks_open(rocks, fault);

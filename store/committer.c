@@ -5,14 +5,16 @@
  * it, the oldest commit that is not written. The lock guards the cursor, the links and what is
  * reported; a commit's content needs none, as nobody changes it once it is sealed.
  *
- *              +--> waiting --commits, stop--> writing --ok--+
- *              |                                  |          |
- *              +----------------------------------|----------+
- *                                               failed
- *        retry in 1 s <--reopen failed-- reopening --ok--> writing the same commits again
+ *              +--> waiting --commits, stop--> writing --ok, reported--> applying --ok--+
+ *              |                                  |                        |            |
+ *              +----------------------------------|------------------------|------------+
+ *                                               failed                   failed
+ *        retry in 1 s <--reopen failed-- reopening --ok--> writing what is not written
  *
- * After a failed write or sync the database is closed and opened again: what it then recovers from
- * its log it also writes anew, so nothing is taken for stored that the page cache may have dropped.
+ * What a failed write or sync has left on the disk is never built upon (log.c), and commits that
+ * could not be applied are applied from the log when the database is opened again.
+ *
+ * The lock is let go before the broker's thread is woken: woken under it, it would wait at once.
  */
 #include "store/committer.h"
 
@@ -25,6 +27,8 @@
 /* One write takes at most this much, so that the first of many commits is not kept waiting long. */
 #define WRITE_BYTES_MAX (8u << 20)
 #define WRITE_COMMITS_MAX 64
+/* The broker is told of more than this when it is applied, so that it does not keep it while idle. */
+#define KEPT_BYTES_MAX 65536
 #define RETRY_MS 1000
 #define GIVE_UP_MS 5000
 
@@ -67,43 +71,73 @@ static void wait_until(struct store_committer *committer, int64_t at_ms)
     (void)pthread_cond_timedwait(&committer->changed, &committer->lock, &at); /* or woken: fine */
 }
 
-/* Called with the lock held. */
-static void report_stall(struct store_committer *committer, int error,
-                         const struct store_fault *fault)
+/* Called with the lock held, which is released meanwhile. */
+static void wake_broker(struct store_committer *committer)
+{
+    (void)pthread_mutex_unlock(&committer->lock);
+    store_waker_wake(committer->waker);
+    (void)pthread_mutex_lock(&committer->lock);
+}
+
+/* Whether there is something new to tell. Called with the lock held. */
+static bool note_stall(struct store_committer *committer, int error,
+                       const struct store_fault *fault)
 {
     if ((committer->report.stalled != 0) == (error != 0))
-        return;
+        return false;
     committer->report.stalled = error;
     committer->report.stalled_changed = true;
     if (fault)
         committer->report.fault = *fault;
-    store_waker_wake(committer->waker);
+    return true;
 }
 
 /* How many of the pending commits go into the next write. Called with the lock held. */
 static size_t choose_batch(const struct store_committer *committer,
-                           const struct store_op **ret_batches, struct store_commit **ret_last)
+                           const struct store_op **ret_batches, struct store_commit **ret_last,
+                           size_t *ret_bytes)
 {
     struct store_commit *commit;
     size_t bytes = 0;
     size_t n = 0;
 
+    *ret_bytes = 0;
     for (commit = committer->pending; commit && n < WRITE_COMMITS_MAX; commit = commit->next) {
         bytes += commit->bytes;
         if (n > 0 && bytes > WRITE_BYTES_MAX)
             break;
         ret_batches[n++] = commit->first_op;
         *ret_last = commit;
+        *ret_bytes = bytes;
     }
     return n;
 }
 
-/* Called with the lock held, which is released while writing. */
+/* Called with the lock held, which is released meanwhile. */
+static int apply_written(struct store_committer *committer, uint64_t last, size_t bytes,
+                         struct store_fault *fault)
+{
+    int rc;
+
+    (void)pthread_mutex_unlock(&committer->lock);
+    rc = committer->backend->ops->apply(committer->backend, fault);
+    (void)pthread_mutex_lock(&committer->lock);
+    if (rc)
+        return rc;
+    committer->report.applied = last;
+    if (bytes > KEPT_BYTES_MAX && !committer->pending)
+        wake_broker(committer);
+    return 0;
+}
+
+/* Called with the lock held, which is released meanwhile. */
 static int write_pending(struct store_committer *committer, struct store_fault *fault)
 {
     const struct store_op *batches[WRITE_COMMITS_MAX];
     struct store_commit *last = NULL;
-    size_t n = choose_batch(committer, batches, &last);
+    size_t bytes;
+    size_t n = choose_batch(committer, batches, &last, &bytes);
+    uint64_t number;
     int64_t start;
     int64_t end;
     int rc;
@@ -117,15 +151,17 @@ static int write_pending(struct store_committer *committer, struct store_fault *
     (void)pthread_mutex_lock(&committer->lock);
     if (rc)
         return rc;
+    number = last->number;
     committer->report.sync_us += (uint64_t)(end - start);
-    committer->report.durable = last->number;
+    committer->report.durable = number;
     committer->pending = last->next;
     if (committer->sync == STORE_SYNC_INTERVAL && !committer->unsynced) {
         committer->unsynced = true;
         committer->sync_at_ms = end / 1000 + committer->sync_interval_ms;
     }
-    store_waker_wake(committer->waker);
-    return 0;
+    (void)note_stall(committer, 0, NULL);
+    wake_broker(committer);
+    return apply_written(committer, number, bytes, fault);
 }
 
 /* Called with the lock held, which is released meanwhile. */
@@ -148,8 +184,10 @@ static int reopen(struct store_committer *committer, struct store_fault *fault)
     (void)pthread_mutex_unlock(&committer->lock);
     rc = committer->backend->ops->reopen(committer->backend, fault);
     (void)pthread_mutex_lock(&committer->lock);
-    if (rc == 0)
+    if (rc == 0) {
         committer->broken = false;
+        committer->report.applied = committer->report.durable;
+    }
     return rc;
 }
 
@@ -211,11 +249,13 @@ static void *committer_main(void *argument)
         }
         rc = step(committer, &fault);
         if (rc == 0) {
-            report_stall(committer, 0, NULL);
+            if (note_stall(committer, 0, NULL))
+                wake_broker(committer);
             continue;
         }
         committer->broken = true;
-        report_stall(committer, rc, &fault);
+        if (note_stall(committer, rc, &fault))
+            wake_broker(committer);
         if (!wait_for_retry(committer)) {
             committer->given_up = rc;
             break;

@@ -2,8 +2,9 @@
  * committer.h - the thread that writes sealed commits
  *
  * It alone writes to the backend. It takes whatever is sealed, in order, writes it as one batch and
- * says up to where it is durable; so the slower the disk, the larger the batches. After a failure
- * it reopens the database and writes the same commits again, once a second, until that works.
+ * says up to where it is durable; so the slower the disk, the larger the batches. Applying a batch to
+ * the database comes after that: nobody waits for it but the next batch. After a failure it reopens
+ * the backend and writes the same commits again, once a second, until that works.
  */
 #ifndef STORE_COMMITTER_H
 #define STORE_COMMITTER_H
@@ -15,6 +16,7 @@ struct store_committer;
 /** struct store_committer_report - what has happened since the last collection */
 struct store_committer_report {
     uint64_t durable; /* number of the last durable commit */
+    uint64_t applied; /* and of the last that the backend hands out; up to here, they may be freed */
     bool stalled_changed;
     int stalled; /* -errno, or 0: writes work */
     struct store_fault fault;
@@ -26,7 +28,7 @@ int store_committer_start(struct store_backend *backend, const struct store_opti
                           struct store_waker *waker, struct store_committer **ret_committer);
 
 /**
- * store_committer_submit() - hand over a sealed commit; it is borrowed until reported durable
+ * store_committer_submit() - hand over a sealed commit; it is borrowed until reported applied
  * @after: the commit sealed before it, if that is not yet freed: its `next` is set
  */
 void store_committer_submit(struct store_committer *committer, struct store_commit *after,

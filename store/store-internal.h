@@ -114,8 +114,9 @@ struct store {
     struct store_readers *readers;     /* NULL: store_poll() reads */
     struct store_pool pool;
     struct store_commit *open;
-    struct store_commit *sealed, *sealed_last; /* not yet reported durable, oldest first */
-    unsigned in_flight;
+    struct store_commit *sealed, *sealed_last; /* not yet known to be applied, oldest first */
+    unsigned in_flight; /* not yet reported durable */
+    uint64_t durable;   /* the last commit that was */
     struct store_reserved records, queue_ids;
     struct store_map queues; /* id -> struct store_queue * */
     struct store_queue *last_queue;

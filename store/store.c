@@ -75,13 +75,14 @@ static void reserve_ahead(struct store_commit *commit, struct store_reserved *re
     own_put(commit, key, reserved->end);
 }
 
-static int check_format(struct store_backend *backend, bool *ret_fresh, struct store_fault *fault)
+/* @ret_stale: the version has to be written. Version 1 differs by having no log (log.h). */
+static int check_format(struct store_backend *backend, bool *ret_stale, struct store_fault *fault)
 {
     uint64_t version;
     int rc = own_get(backend, key_format, &version);
 
-    *ret_fresh = rc == -ENOENT;
-    if (*ret_fresh)
+    *ret_stale = rc == -ENOENT || (rc == 0 && version == 1);
+    if (*ret_stale)
         return 0;
     if (rc) {
         (void)snprintf(fault->text, sizeof fault->text, "cannot read the format version: %s",
@@ -108,12 +109,21 @@ static int load_reserved(struct store *store, const uint8_t *key, struct store_r
     return rc;
 }
 
+static int write_and_apply(struct store_backend *backend, const struct store_commit *commit,
+                           bool sync, struct store_fault *fault)
+{
+    const struct store_op *const batch[] = { commit->first_op };
+    int rc = backend->ops->write(backend, batch, 1, sync, fault);
+
+    return rc ? rc : backend->ops->apply(backend, fault);
+}
+
 /* Before the first number is given out, the block that it is from is on disk. */
 static int store_begin(struct store *store, struct store_fault *fault)
 {
     struct store_commit *commit;
-    bool fresh;
-    int rc = check_format(store->backend, &fresh, fault);
+    bool stale;
+    int rc = check_format(store->backend, &stale, fault);
 
     if (rc)
         return rc;
@@ -130,13 +140,11 @@ static int store_begin(struct store *store, struct store_fault *fault)
         return -ENOMEM;
     rc = store_commit_reserve(commit, &store->pool, 3 * OWN_OP_BYTES);
     if (rc == 0) {
-        if (fresh)
+        if (stale)
             own_put(commit, key_format, STORE_FORMAT_VERSION);
         reserve_ahead(commit, &store->records, key_records);
         reserve_ahead(commit, &store->queue_ids, key_queue_ids);
-        rc = store->backend->ops->write(store->backend,
-                                        (const struct store_op *const[]){ commit->first_op }, 1,
-                                        true, fault);
+        rc = write_and_apply(store->backend, commit, true, fault);
     }
     store_commit_free(commit, &store->pool);
     return rc;
@@ -380,16 +388,25 @@ static void waker_clear(struct store_waker *waker)
     atomic_store(&waker->signalled, false);
 }
 
-static void report_durable(struct store *store, uint64_t number)
+/* Commits that the backend has applied: what they hold can be read from there. */
+static void free_applied(struct store *store, uint64_t number)
 {
     while (store->sealed && store->sealed->number <= number) {
         struct store_commit *commit = store->sealed;
 
         store->sealed = commit->next;
-        store->in_flight--;
-        store->stats.commits++;
         store_commit_free(commit, &store->pool);
     }
+}
+
+static void report_durable(struct store *store, uint64_t number)
+{
+    if (number == store->durable)
+        return;
+    assert(number > store->durable);
+    store->in_flight -= (unsigned)(number - store->durable);
+    store->stats.commits += number - store->durable;
+    store->durable = number;
     if (store->events->durable)
         store->events->durable(store->context, number);
 }
@@ -403,9 +420,8 @@ static void report_stalled(struct store *store, int error, const char *text)
 
 int store_write_sealed(struct store *store, struct store_fault *fault)
 {
-    int rc = store->backend->ops->write(
-        store->backend, (const struct store_op *const[]){ store->sealed->first_op }, 1,
-        store->options.sync == STORE_SYNC_COMMIT, fault);
+    int rc = write_and_apply(store->backend, store->sealed,
+                             store->options.sync == STORE_SYNC_COMMIT, fault);
     struct store_fault ignored;
 
     if (rc)
@@ -429,6 +445,7 @@ static void poll_write(struct store *store)
         if (store->stall_error != 0)
             report_stalled(store, 0, "");
         report_durable(store, store->sealed->number);
+        free_applied(store, store->durable);
     }
 }
 
@@ -440,8 +457,8 @@ static void poll_committer(struct store *store)
     store->stats.sync_us_total = report.sync_us;
     if (report.stalled_changed)
         report_stalled(store, report.stalled, report.fault.text);
-    if (store->sealed && report.durable >= store->sealed->number)
-        report_durable(store, report.durable);
+    free_applied(store, report.applied);
+    report_durable(store, report.durable);
 }
 
 /* ---- reading back ---- */

@@ -434,6 +434,8 @@ START_TEST(test_settled_message_is_gone_and_reading_it_says_so)
     wait_durable();
     ck_assert_int_eq(store_settle(store, id, 1, location), 0);
     wait_durable();
+    declare(id);
+    wait_durable(); /* the commit before this one has been applied, too */
     read_back(location);
     ck_assert_int_eq(read_error, -ENOENT);
     reopen();
@@ -520,6 +522,57 @@ START_TEST(test_full_disk_stalls_and_goes_on_when_there_is_room)
         ck_assert_uint_eq(recovered[i].sequence, i + 3);
     read_back(recovered[0].location);
     ck_assert_uint_eq(read_message.size, sizeof body);
+}
+END_TEST
+
+/* RocksDB cannot flush, while the log can still be written: without descriptors, no new file. */
+static void limit_files(rlim_t files)
+{
+    struct rlimit limit;
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = files;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+START_TEST(test_database_that_refuses_is_opened_again_and_given_what_the_log_has)
+{
+    static uint8_t body[50000];
+    uint64_t id = store_new_queue_id(store);
+    struct rlimit before;
+    uint64_t number;
+    uint64_t i;
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    declare(id);
+    wait_durable();
+    limit_files(5); /* fewer than are open */
+    for (i = 1; !stalled; i++) {
+        ck_assert_uint_lt(i, 1000);
+        memset(body, (int)(i % 251), sizeof body);
+        enqueue(id, i, append_bytes(body, sizeof body));
+        ck_assert_int_eq(store_seal(store), 0);
+        store_poll(store);
+        while (store_in_flight(store) > 3 && !stalled)
+            wait_and_poll();
+    }
+    number = store_open_commit(store);
+    if (i > 2)
+        ck_assert_int_eq(store_settle(store, id, 1, 0), 0);
+    ck_assert_int_eq(store_seal(store), 0);
+    limit_files(before.rlim_cur);
+    while (durable < number)
+        wait_and_poll();
+    ck_assert_int_eq(stalled, 0);
+    reopen();
+    ck_assert_uint_eq(n_recovered, i - 2);
+    for (size_t at = 0; at < n_recovered; at += 7) {
+        ck_assert_uint_eq(recovered[at].sequence, at + 2);
+        read_back(recovered[at].location);
+        ck_assert_int_eq(read_error, 0);
+        ck_assert_uint_eq(read_message.size, sizeof body);
+        ck_assert_uint_eq(read_message.data[49999], recovered[at].sequence % 251);
+    }
 }
 END_TEST
 
@@ -655,7 +708,7 @@ START_TEST(test_killed_process_keeps_its_promises)
 }
 END_TEST
 
-/* The newest log of the database: what was not synced may be cut anywhere. */
+/* The newest segment of the log: what was not synced may be cut anywhere. */
 static void newest_log(char *path, size_t size)
 {
     char folder[300];
@@ -663,39 +716,65 @@ static void newest_log(char *path, size_t size)
     struct dirent *file;
     DIR *files;
 
-    (void)snprintf(folder, sizeof folder, "%s/rocksdb", directory);
+    (void)snprintf(folder, sizeof folder, "%s/log", directory);
     files = opendir(folder);
     ck_assert_ptr_nonnull(files);
     while ((file = readdir(files))) {
-        unsigned long number = strtoul(file->d_name, NULL, 10);
+        unsigned long number = strtoul(file->d_name, NULL, 16);
 
         if (strstr(file->d_name, ".log") && number > newest)
             newest = number;
     }
     (void)closedir(files);
-    (void)snprintf(path, size, "%s/%06lu.log", folder, newest);
+    (void)snprintf(path, size, "%s/%016lx.log", folder, newest);
 }
 
-START_TEST(test_torn_tail_of_the_log_costs_only_the_last_commit)
+/* Ten commits of one message each, and no orderly end. */
+static void write_and_die(void)
 {
-    uint64_t id = store_new_queue_id(store);
-    struct stat status;
-    char path[400];
+    uint64_t id;
     unsigned i;
 
+    leave_check(-1);
+    open_store();
+    id = store_new_queue_id(store);
     declare(id);
     for (i = 1; i <= 10; i++) {
         enqueue(id, i, append_bytes("torn or not", 11));
         wait_durable();
     }
-    newest_log(path, sizeof path);
+    _exit(0);
+}
+
+START_TEST(test_torn_tail_of_the_log_costs_only_the_last_commit)
+{
+    static uint8_t data[1 << 20];
+    char path[400];
+    ssize_t end;
+    int status;
+    pid_t pid;
+    int fd;
+
     ck_assert_int_eq(store_close(store), 0);
-    ck_assert_int_eq(stat(path, &status), 0);
-    /* closing wrote one commit of its own: cut into it, and into the one before */
-    ck_assert_int_eq(truncate(path, status.st_size - 60), 0);
+    store = NULL;
+    pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0)
+        write_and_die();
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    newest_log(path, sizeof path);
+    fd = open(path, O_RDWR);
+    ck_assert_int_ge(fd, 0);
+    end = pread(fd, data, sizeof data, 0);
+    ck_assert_int_gt(end, 100);
+    while (data[end - 1] == 0)
+        end--;
+    ck_assert_int_eq(pwrite(fd, (const char[40]){ 0 }, 40, end - 40), 40);
+    (void)close(fd);
     open_store();
     recover();
-    ck_assert_uint_ge(n_recovered, 9);
+    ck_assert_uint_eq(n_recovered, 9);
     ck_assert_uint_eq(recovered[8].sequence, 9);
     read_back(recovered[8].location);
     ck_assert_uint_eq(read_message.size, 11);
@@ -721,6 +800,8 @@ int main(void)
     tcase_add_test(tcase, test_settled_message_is_gone_and_reading_it_says_so);
     tcase_add_test(tcase, test_long_traffic_with_flushes_leaves_the_live_entries);
     tcase_add_test(tcase, test_full_disk_stalls_and_goes_on_when_there_is_room);
+    tcase_add_test(tcase,
+                   test_database_that_refuses_is_opened_again_and_given_what_the_log_has);
     tcase_add_test(tcase, test_close_gives_up_while_the_disk_is_full);
     tcase_add_test(tcase, test_killed_process_keeps_its_promises);
     tcase_add_test(tcase, test_torn_tail_of_the_log_costs_only_the_last_commit);

@@ -1,0 +1,524 @@
+/*
+ * test_store_log.c - the write-ahead log: what a crash, a failed write and a bad disk leave of it
+ *
+ * Each test has a directory of its own under TMPDIR. Records say their own number, so that a replay
+ * can check what it is given. A crash is imitated on the file: sectors of the last record are put
+ * back to what they were, as they are when the machine stops while they are written.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* nftw() */
+#endif
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/log.h"
+#include "unit.h"
+
+#define SEGMENT_BYTES (1u << 20)
+#define SECTOR_BYTES 512u
+#define RECORD_BYTES_MAX (3u << 20)
+#define LARGE_BYTES (SEGMENT_BYTES / 16) /* 15 of them fill a segment */
+
+static char directory[256];
+static struct store_log *wal;
+static struct store_fault fault;
+static uint64_t n_replayed;
+static uint64_t last_replayed;
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *where)
+{
+    (void)status;
+    (void)type;
+    (void)where;
+    return remove(path);
+}
+
+static void setup(void)
+{
+    const char *tmp = getenv("TMPDIR");
+
+    (void)snprintf(directory, sizeof directory, "%s/test_store_log.XXXXXX", tmp ? tmp : P_tmpdir);
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+}
+
+static void teardown(void)
+{
+    store_log_close(wal);
+    wal = NULL;
+    (void)nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- records that say their number ---- */
+
+static uint8_t octet_of(uint64_t number, uint64_t generation, size_t at)
+{
+    return (uint8_t)(number * 31 + generation * 7 + at);
+}
+
+static void append_generation(uint64_t generation, size_t size)
+{
+    static uint8_t data[RECORD_BYTES_MAX];
+    uint64_t number = store_log_next(wal);
+
+    for (size_t i = 0; i < size; i++)
+        data[i] = octet_of(number, generation, i);
+    ck_assert_msg(store_log_append(wal, (struct amqp_bytes){ data, size }, &fault) == 0, "%s",
+                  fault.text);
+    ck_assert_int_eq(store_log_sync(wal, &fault), 0);
+}
+
+static void append(size_t size)
+{
+    append_generation(0, size);
+}
+
+struct expectation {
+    uint64_t generation;
+    uint64_t from; /* number of the first record of that generation; those before are of 0 */
+};
+
+static int on_record(void *context, uint64_t number, struct amqp_bytes record)
+{
+    const struct expectation *expected = context;
+    uint64_t generation = expected && number >= expected->from ? expected->generation : 0;
+
+    ck_assert(n_replayed == 0 || number == last_replayed + 1);
+    for (size_t i = 0; i < record.size; i++)
+        ck_assert_uint_eq(record.data[i], octet_of(number, generation, i));
+    n_replayed++;
+    last_replayed = number;
+    return 0;
+}
+
+static int try_open(bool synced, uint64_t after, struct expectation *expected)
+{
+    int rc;
+
+    store_log_close(wal);
+    wal = NULL;
+    n_replayed = 0;
+    last_replayed = 0;
+    rc = store_log_open(directory, SEGMENT_BYTES, synced, &fault, &wal);
+    return rc ? rc : store_log_replay(wal, after, on_record, expected, &fault);
+}
+
+static void open_log(uint64_t after)
+{
+    fault.text[0] = '\0';
+    ck_assert_msg(try_open(true, after, NULL) == 0, "%s", fault.text);
+}
+
+/* ---- files ---- */
+
+static unsigned count_files(const char *suffix)
+{
+    DIR *files = opendir(directory);
+    struct dirent *file;
+    unsigned n = 0;
+
+    ck_assert_ptr_nonnull(files);
+    while ((file = readdir(files)))
+        if (strlen(file->d_name) > strlen(suffix) &&
+            strcmp(file->d_name + strlen(file->d_name) - strlen(suffix), suffix) == 0)
+            n++;
+    (void)closedir(files);
+    return n;
+}
+
+static void segment_path(char *path, size_t size, unsigned serial)
+{
+    (void)snprintf(path, size, "%s/%016x.log", directory, serial);
+}
+
+struct image {
+    uint8_t *data;
+    size_t size;
+};
+
+static struct image load(unsigned serial)
+{
+    char path[400];
+    struct stat status;
+    struct image image;
+    int fd;
+
+    segment_path(path, sizeof path, serial);
+    fd = open(path, O_RDONLY);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(fstat(fd, &status), 0);
+    image = (struct image){ malloc((size_t)status.st_size), (size_t)status.st_size };
+    ck_assert_ptr_nonnull(image.data);
+    ck_assert_int_eq(read(fd, image.data, image.size), (ssize_t)image.size);
+    (void)close(fd);
+    return image;
+}
+
+static void save(unsigned serial, struct image image)
+{
+    char path[400];
+    int fd;
+
+    segment_path(path, sizeof path, serial);
+    fd = open(path, O_WRONLY | O_TRUNC);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, image.data, image.size), (ssize_t)image.size);
+    (void)close(fd);
+}
+
+static void flip(unsigned serial, size_t at)
+{
+    struct image image = load(serial);
+
+    image.data[at] ^= 0x10;
+    save(serial, image);
+    free(image.data);
+}
+
+/* ---- the normal path ---- */
+
+START_TEST(test_records_come_back_in_order_over_restarts)
+{
+    open_log(0);
+    ck_assert_uint_eq(n_replayed, 0);
+    ck_assert_uint_eq(store_log_next(wal), 1);
+    for (size_t i = 0; i < 50; i++)
+        append(i * 13);
+    open_log(0);
+    ck_assert_uint_eq(n_replayed, 50);
+    ck_assert_uint_eq(store_log_next(wal), 51);
+    for (size_t i = 0; i < 50; i++)
+        append(1000);
+    open_log(20);
+    ck_assert_uint_eq(n_replayed, 80);
+    ck_assert_uint_eq(last_replayed, 100);
+    open_log(100);
+    ck_assert_uint_eq(n_replayed, 0);
+    ck_assert_uint_eq(store_log_next(wal), 101);
+}
+END_TEST
+
+START_TEST(test_replaying_twice_in_one_process_gives_the_same)
+{
+    open_log(0);
+    for (unsigned i = 0; i < 10; i++)
+        append(100);
+    n_replayed = 0;
+    ck_assert_int_eq(store_log_replay(wal, 4, on_record, NULL, &fault), 0);
+    ck_assert_uint_eq(n_replayed, 6);
+    append(100);
+    open_log(0);
+    ck_assert_uint_eq(n_replayed, 11);
+}
+END_TEST
+
+static int refuse(void *context, uint64_t number, struct amqp_bytes record)
+{
+    (void)context;
+    (void)record;
+    return number == 2 ? -ENOMEM : 0;
+}
+
+START_TEST(test_what_a_visitor_returns_ends_the_replay)
+{
+    open_log(0);
+    for (unsigned i = 0; i < 3; i++)
+        append(10);
+    store_log_close(wal);
+    ck_assert_int_eq(store_log_open(directory, SEGMENT_BYTES, true, &fault, &wal), 0);
+    ck_assert_int_eq(store_log_replay(wal, 0, refuse, NULL, &fault), -ENOMEM);
+    ck_assert_int_eq(store_log_replay(wal, 2, refuse, NULL, &fault), 0);
+    ck_assert_uint_eq(store_log_next(wal), 4);
+}
+END_TEST
+
+/* Released segments become spares and are used again: there are never more files than needed. */
+START_TEST(test_released_segments_are_used_again)
+{
+    open_log(0);
+    for (unsigned i = 1; i <= 200; i++) {
+        append(LARGE_BYTES - 100);
+        if (i % 10 == 0)
+            store_log_release(wal, store_log_next(wal) - 20);
+        ck_assert_uint_le(count_files(".log"), 4);
+        ck_assert_uint_le(count_files(".spare"), 3);
+    }
+    open_log(181);
+    ck_assert_uint_eq(n_replayed, 19);
+    ck_assert_uint_eq(last_replayed, 200);
+    store_log_release(wal, 200);
+    append(10);
+    store_log_release(wal, 200);
+    ck_assert_uint_eq(count_files(".log"), 1);
+    open_log(200);
+    ck_assert_uint_eq(n_replayed, 1);
+}
+END_TEST
+
+/* A spare holds old records where the new ones end. */
+START_TEST(test_old_records_of_a_used_segment_are_not_found)
+{
+    open_log(0);
+    for (unsigned i = 0; i < 40; i++)
+        append(LARGE_BYTES);
+    store_log_release(wal, 39);
+    ck_assert_uint_gt(count_files(".spare"), 0);
+    for (unsigned i = 0; i < 14; i++)
+        append(LARGE_BYTES);
+    open_log(39);
+    ck_assert_uint_eq(n_replayed, 15);
+    ck_assert_uint_eq(last_replayed, 54);
+}
+END_TEST
+
+START_TEST(test_huge_record_has_a_segment_of_its_own)
+{
+    open_log(0);
+    append(10);
+    append(RECORD_BYTES_MAX);
+    append(10);
+    append(RECORD_BYTES_MAX);
+    open_log(0);
+    ck_assert_uint_eq(n_replayed, 4);
+}
+END_TEST
+
+START_TEST(test_other_files_are_left_alone)
+{
+    char path[400];
+    int fd;
+
+    (void)snprintf(path, sizeof path, "%s/notes.txt", directory);
+    fd = open(path, O_WRONLY | O_CREAT, 0600);
+    ck_assert_int_ge(fd, 0);
+    (void)close(fd);
+    open_log(0);
+    append(10);
+    open_log(0);
+    ck_assert_uint_eq(n_replayed, 1);
+    ck_assert_int_eq(access(path, F_OK), 0);
+}
+END_TEST
+
+/* ---- the machine stops ---- */
+
+static const size_t torn_case[] = { 0, 1, 100, 488, 489, 2000, 100000 };
+
+/* Any of the sectors that the last record touches may be new or old. */
+START_TEST(test_torn_record_is_dropped_and_those_before_stay)
+{
+    struct image before, after, torn;
+    size_t sectors[512];
+    size_t n_sectors = 0;
+
+    open_log(0);
+    for (unsigned i = 0; i < 5; i++)
+        append(300);
+    before = load(1);
+    append(torn_case[_i]);
+    after = load(1);
+    ck_assert_uint_eq(before.size, after.size);
+    for (size_t at = 0; at < after.size; at += SECTOR_BYTES)
+        if (memcmp(before.data + at, after.data + at, SECTOR_BYTES) != 0)
+            sectors[n_sectors++] = at;
+    ck_assert_uint_gt(n_sectors, 0);
+    torn = (struct image){ malloc(after.size), after.size };
+    ck_assert_ptr_nonnull(torn.data);
+    for (unsigned round = 0; round < 64; round++) {
+        bool whole = true;
+
+        memcpy(torn.data, before.data, torn.size);
+        for (size_t i = 0; i < n_sectors; i++) {
+            bool written = round == 0 ? false : round == 1 ? true : rand() % 4 != 0;
+
+            if (written)
+                memcpy(torn.data + sectors[i], after.data + sectors[i], SECTOR_BYTES);
+            whole = whole && written;
+        }
+        save(1, torn);
+        open_log(0);
+        ck_assert_uint_eq(n_replayed, whole ? 6 : 5);
+    }
+    append(50); /* goes to a new segment, whatever is left in the old one */
+    open_log(0);
+    ck_assert_uint_eq(last_replayed, store_log_next(wal) - 1);
+    ck_assert_uint_ge(n_replayed, 6);
+    free(before.data);
+    free(after.data);
+    free(torn.data);
+}
+END_TEST
+
+/* An unsynced log may lose anything behind a point; nothing behind a hole is handed out. */
+START_TEST(test_unsynced_log_ends_at_its_first_hole)
+{
+    ck_assert_int_eq(try_open(false, 0, NULL), 0);
+    for (unsigned i = 0; i < 40; i++)
+        append(LARGE_BYTES);
+    flip(2, 500);
+    ck_assert_int_eq(try_open(false, 0, NULL), 0);
+    ck_assert_uint_eq(n_replayed, 15);
+    ck_assert_uint_eq(store_log_next(wal), 16);
+    append_generation(1, 77);
+    ck_assert_int_eq(try_open(false, 0, &(struct expectation){ 1, 16 }), 0);
+    ck_assert_uint_eq(n_replayed, 16);
+}
+END_TEST
+
+/* ---- the disk lies ---- */
+
+START_TEST(test_damaged_record_before_good_ones_is_told)
+{
+    struct image image;
+    unsigned told = 0;
+
+    open_log(0);
+    for (unsigned i = 0; i < 3; i++)
+        append(40);
+    store_log_close(wal);
+    wal = NULL;
+    image = load(1);
+    for (size_t at = 40; at < 40 + 3 * 64; at++) {
+        int rc;
+
+        flip(1, at);
+        rc = try_open(true, 0, NULL);
+        if (at < 40 + 2 * 64) { /* the first or the second of three; the last one may be torn */
+            ck_assert_int_eq(rc, -EBADMSG);
+            ck_assert_ptr_nonnull(strstr(fault.text, "0000000000000001.log is damaged at record"));
+            told++;
+        } else {
+            ck_assert_int_eq(rc, 0);
+            ck_assert_uint_eq(n_replayed, 2);
+        }
+        save(1, image);
+    }
+    ck_assert_uint_eq(told, 128);
+    open_log(0);
+    ck_assert_uint_eq(n_replayed, 3);
+    flip(1, 50);
+    open_log(1); /* what nobody needs may be damaged */
+    free(image.data);
+}
+END_TEST
+
+START_TEST(test_lost_end_of_a_segment_is_told)
+{
+    struct image image;
+
+    open_log(0);
+    for (unsigned i = 0; i < 40; i++)
+        append(LARGE_BYTES);
+    image = load(1);
+    image.size /= 2;
+    save(1, image);
+    free(image.data);
+    ck_assert_int_eq(try_open(true, 0, NULL), -EBADMSG);
+    ck_assert_ptr_nonnull(strstr(fault.text, "0000000000000001.log is damaged"));
+    ck_assert_int_eq(try_open(true, 15, NULL), 0);
+}
+END_TEST
+
+START_TEST(test_damaged_head_is_told)
+{
+    open_log(0);
+    append(10);
+    flip(1, (size_t)_i);
+    ck_assert_int_eq(try_open(true, 0, NULL), -EBADMSG);
+    ck_assert_ptr_nonnull(strstr(fault.text, "no valid head"));
+}
+END_TEST
+
+/* ---- writing fails ---- */
+
+static void limit_file_size(rlim_t bytes)
+{
+    struct rlimit limit;
+
+    (void)signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+START_TEST(test_failed_record_is_written_again_in_a_new_segment)
+{
+    static uint8_t data[300000];
+    uint64_t failed;
+
+    open_log(0);
+    for (unsigned i = 0; i < 5; i++)
+        append(1000);
+    failed = store_log_next(wal);
+    limit_file_size(100000);
+    ck_assert_int_eq(store_log_append(wal, (struct amqp_bytes){ data, sizeof data }, &fault),
+                     -EFBIG);
+    ck_assert_ptr_nonnull(strstr(fault.text, "cannot write the log in"));
+    store_log_restart(wal, failed);
+    ck_assert_int_eq(store_log_append(wal, (struct amqp_bytes){ data, sizeof data }, &fault),
+                     -EFBIG); /* now it is the new segment that cannot be made */
+    ck_assert_ptr_nonnull(strstr(fault.text, "cannot begin a segment"));
+    store_log_restart(wal, failed);
+    limit_file_size(RLIM_INFINITY);
+    append(1000);
+    open_log(0);
+    ck_assert_uint_eq(n_replayed, 6);
+}
+END_TEST
+
+/* A sync that failed: the record is in the file all the same, and must not count any more. */
+START_TEST(test_record_given_up_does_not_come_back)
+{
+    open_log(0);
+    for (unsigned i = 0; i < 5; i++)
+        append(1000);
+    append_generation(3, 2000);
+    store_log_restart(wal, 6);
+    n_replayed = 0;
+    ck_assert_int_eq(store_log_replay(wal, 0, on_record, NULL, &fault), 0);
+    ck_assert_uint_eq(n_replayed, 5);
+    append(500);
+    append(500);
+    open_log(0);
+    ck_assert_uint_eq(n_replayed, 7);
+}
+END_TEST
+
+START_TEST(test_directory_that_cannot_be_made_is_told)
+{
+    ck_assert_int_eq(store_log_open("/proc/nowhere/log", SEGMENT_BYTES, true, &fault, &wal), -ENOENT);
+    ck_assert_ptr_nonnull(strstr(fault.text, "/proc/nowhere/log"));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("log");
+    TCase *tcase = tcase_create("log");
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_set_timeout(tcase, 120);
+    tcase_add_test(tcase, test_records_come_back_in_order_over_restarts);
+    tcase_add_test(tcase, test_replaying_twice_in_one_process_gives_the_same);
+    tcase_add_test(tcase, test_what_a_visitor_returns_ends_the_replay);
+    tcase_add_test(tcase, test_released_segments_are_used_again);
+    tcase_add_test(tcase, test_old_records_of_a_used_segment_are_not_found);
+    tcase_add_test(tcase, test_huge_record_has_a_segment_of_its_own);
+    tcase_add_test(tcase, test_other_files_are_left_alone);
+    tcase_add_loop_test(tcase, test_torn_record_is_dropped_and_those_before_stay, 0,
+                        N_ELEMENTS(torn_case));
+    tcase_add_test(tcase, test_unsynced_log_ends_at_its_first_hole);
+    tcase_add_test(tcase, test_damaged_record_before_good_ones_is_told);
+    tcase_add_test(tcase, test_lost_end_of_a_segment_is_told);
+    tcase_add_loop_test(tcase, test_damaged_head_is_told, 0, 40);
+    tcase_add_test(tcase, test_failed_record_is_written_again_in_a_new_segment);
+    tcase_add_test(tcase, test_record_given_up_does_not_come_back);
+    tcase_add_test(tcase, test_directory_that_cannot_be_made_is_told);
+    suite_add_tcase(suite, tcase);
+    return unit_run(suite);
+}
