@@ -3,7 +3,8 @@
  *
  * Four families of keys, atomic batches, point reads and ordered scans: RocksDB under the server,
  * an imaginary disk under the tests. Everything that makes it a message store is above this line.
- * A backend is used by one writing thread; get() may be called by others at the same time.
+ * One thread writes and one, which may be another, applies; reopen() is called by the former while
+ * the latter does nothing. get() may be called by any at any time.
  */
 #ifndef STORE_BACKEND_H
 #define STORE_BACKEND_H
@@ -54,11 +55,14 @@ struct store_backend_ops {
      */
     int (*write)(struct store_backend *backend, const struct store_op *const *batches,
                  size_t n_batches, bool sync, struct store_fault *fault);
-    /** Applies what the last write() has logged; after a failure only reopen() may follow. */
+    /**
+     * Applies what the oldest write() that was not applied has logged: one call for each. After a
+     * failure only reopen() may follow, which has then applied all of them.
+     */
     int (*apply)(struct store_backend *backend, struct store_fault *fault);
     /** Makes everything written so far stable; a failure is like one of write(). */
     int (*sync)(struct store_backend *backend, struct store_fault *fault);
-    /** Closes and opens again, after a failure. What was logged has then been applied. */
+    /** Closes and opens again, after a failure; what was logged has then been applied. */
     int (*reopen)(struct store_backend *backend, struct store_fault *fault);
     /** @ret_data is returned (free it); -ENOENT; -EAGAIN while not open, between two reopen(). */
     int (*get)(struct store_backend *backend, enum store_family family, struct amqp_bytes key,

@@ -22,6 +22,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <rocksdb/c.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -34,12 +35,13 @@
 #define N_FAMILIES (STORE_FAMILIES + 1)
 #define SMALL_BUFFER_BYTES (16u << 20) /* memtables of all but the messages */
 #define LOG_SEGMENT_BYTES (16u << 20)
-#define RELEASE_BYTES (1u << 20) /* applied, between two looks at what is in files by now */
+#define LOOK_BYTES (1u << 20) /* applied, between two looks at what is in files by now */
 #define READ_TIER_PERSISTED 2    /* RocksDB's kPersistedTier: what no log is needed for */
 #define BATCH_HEAD_BYTES 12u     /* of RocksDB: sequence, count */
 #define CACHE_BYTES (32u << 20)
 #define BLOB_BYTES_MIN 65536u
-#define BATCH_KEPT_BYTES (16u << 20) /* a larger batch gives its memory back */
+#define BATCH_KEPT_BYTES (2u << 20) /* a larger batch gives its memory back */
+#define BATCHES_KEPT 3
 
 static const char *const family_name[N_FAMILIES] = {
     [STORE_FAMILY_MESSAGES] = "messages",
@@ -51,6 +53,12 @@ static const char *const family_name[N_FAMILIES] = {
 
 static const char plain_deletes_key[] = { 0, 'd' };
 static const char applied_key[] = { 'n' };
+
+/* A batch, logged or of the pool. */
+struct batch {
+    struct batch *next;
+    rocksdb_writebatch_t *writes;
+};
 
 struct rocks {
     struct store_backend backend;
@@ -65,10 +73,15 @@ struct rocks {
     rocksdb_readoptions_t *read_options;
     rocksdb_readoptions_t *read_persisted;
     struct store_log *log;
-    bool synced;                 /* every record, before the next is written */
-    bool refused;                /* by RocksDB: it has to be opened again */
-    rocksdb_writebatch_t *batch; /* logged and not applied, or empty */
-    size_t unreleased_bytes;     /* applied since the log was last released */
+    bool synced;  /* every record, before the next is written */
+    bool refused; /* by RocksDB: it has to be opened again */
+    pthread_mutex_t batches_lock;
+    struct batch *logged, **logged_end; /* not applied yet, oldest first */
+    struct batch *spare;
+    unsigned n_spare;
+    atomic_uint_fast64_t in_files; /* number of the last record that is; the applier finds out */
+    uint64_t released;             /* number up to which the log has been told to forget */
+    size_t unread_bytes;           /* applied since in_files was last looked at */
     bool plain_deletes;        /* SingleDelete is not legal any more */
     bool plain_deletes_stored; /* and the database says so */
 };
@@ -106,17 +119,80 @@ static int fail(struct store_fault *fault, const char *what, char *text)
     return -error;
 }
 
-static void batch_clear(struct rocks *rocks)
+/* ---- batches ---- */
+
+static struct batch *batch_take(struct rocks *rocks)
+{
+    struct batch *batch;
+
+    (void)pthread_mutex_lock(&rocks->batches_lock);
+    batch = rocks->spare;
+    if (batch) {
+        rocks->spare = batch->next;
+        rocks->n_spare--;
+    }
+    (void)pthread_mutex_unlock(&rocks->batches_lock);
+    if (batch)
+        return batch;
+    batch = malloc(sizeof *batch);
+    if (batch)
+        batch->writes = rocksdb_writebatch_create();
+    return batch;
+}
+
+static void batch_free(struct batch *batch)
+{
+    rocksdb_writebatch_destroy(batch->writes);
+    free(batch);
+}
+
+static void batch_give_back(struct rocks *rocks, struct batch *batch)
 {
     size_t size;
+    bool keep;
 
-    (void)rocksdb_writebatch_data(rocks->batch, &size);
-    if (size <= BATCH_KEPT_BYTES) {
-        rocksdb_writebatch_clear(rocks->batch);
-        return;
+    (void)rocksdb_writebatch_data(batch->writes, &size);
+    rocksdb_writebatch_clear(batch->writes);
+    (void)pthread_mutex_lock(&rocks->batches_lock);
+    keep = size <= BATCH_KEPT_BYTES && rocks->n_spare < BATCHES_KEPT;
+    if (keep) {
+        batch->next = rocks->spare;
+        rocks->spare = batch;
+        rocks->n_spare++;
     }
-    rocksdb_writebatch_destroy(rocks->batch);
-    rocks->batch = rocksdb_writebatch_create();
+    (void)pthread_mutex_unlock(&rocks->batches_lock);
+    if (!keep)
+        batch_free(batch);
+}
+
+static void batch_push_logged(struct rocks *rocks, struct batch *batch)
+{
+    batch->next = NULL;
+    (void)pthread_mutex_lock(&rocks->batches_lock);
+    *rocks->logged_end = batch;
+    rocks->logged_end = &batch->next;
+    (void)pthread_mutex_unlock(&rocks->batches_lock);
+}
+
+/* The oldest that is logged and not applied, or NULL. */
+static struct batch *batch_pop_logged(struct rocks *rocks)
+{
+    struct batch *batch;
+
+    (void)pthread_mutex_lock(&rocks->batches_lock);
+    batch = rocks->logged;
+    if (batch && !(rocks->logged = batch->next))
+        rocks->logged_end = &rocks->logged;
+    (void)pthread_mutex_unlock(&rocks->batches_lock);
+    return batch;
+}
+
+static void batches_drop_logged(struct rocks *rocks)
+{
+    struct batch *batch;
+
+    while ((batch = batch_pop_logged(rocks)))
+        batch_give_back(rocks, batch);
 }
 
 /* ---- opening ---- */
@@ -180,7 +256,6 @@ static void rocks_make_options(struct rocks *rocks, const struct store_options *
     rocks->read_options = rocksdb_readoptions_create();
     rocks->read_persisted = rocksdb_readoptions_create();
     rocksdb_readoptions_set_read_tier(rocks->read_persisted, READ_TIER_PERSISTED);
-    rocks->batch = rocksdb_writebatch_create();
 }
 
 /* The number of the last record that was applied; @options choose what may still be in memory. */
@@ -276,10 +351,10 @@ static int rocks_reopen(struct store_backend *backend, struct store_fault *fault
     bool refused = rocks->refused;
     int rc;
 
-    batch_clear(rocks);
     /* The log has been restarted; the database has all that was synced. */
     if (rocks->db && !refused && rocks->synced)
         return 0;
+    batches_drop_logged(rocks);
     (void)pthread_rwlock_wrlock(&rocks->lock);
     rocks_shut(rocks);
     rc = rocks_open(rocks, fault);
@@ -298,8 +373,14 @@ static void rocks_close(struct store_backend *backend)
 
     rocks_shut(rocks);
     store_log_close(rocks->log);
-    if (rocks->batch) {
-        rocksdb_writebatch_destroy(rocks->batch);
+    batches_drop_logged(rocks);
+    while (rocks->spare) {
+        struct batch *batch = rocks->spare;
+
+        rocks->spare = batch->next;
+        batch_free(batch);
+    }
+    if (rocks->cache) {
         rocksdb_readoptions_destroy(rocks->read_options);
         rocksdb_readoptions_destroy(rocks->read_persisted);
         rocksdb_writeoptions_destroy(rocks->write_options);
@@ -308,6 +389,7 @@ static void rocks_close(struct store_backend *backend)
         rocksdb_cache_destroy(rocks->cache);
     }
     (void)pthread_rwlock_destroy(&rocks->lock);
+    (void)pthread_mutex_destroy(&rocks->batches_lock);
     if (rocks->lock_fd >= 0)
         (void)close(rocks->lock_fd); /* which unlocks it */
     free(rocks->path);
@@ -316,7 +398,7 @@ static void rocks_close(struct store_backend *backend)
 
 /* ---- writing ---- */
 
-static void batch_put(struct rocks *rocks, const struct store_op *op)
+static void batch_put(struct rocks *rocks, struct batch *batch, const struct store_op *op)
 {
     const char *key = (const char *)op->key;
     const char *const values[2] = { (const char *)op->value[0].data,
@@ -324,30 +406,30 @@ static void batch_put(struct rocks *rocks, const struct store_op *op)
     const size_t sizes[2] = { op->value[0].size, op->value[1].size };
     const size_t key_size = op->key_size;
 
-    rocksdb_writebatch_putv_cf(rocks->batch, rocks->handles[op->family], 1, &key, &key_size,
+    rocksdb_writebatch_putv_cf(batch->writes, rocks->handles[op->family], 1, &key, &key_size,
                                sizes[1] > 0 ? 2 : 1, values, sizes);
 }
 
-static void batch_add(struct rocks *rocks, const struct store_op *op)
+static void batch_add(struct rocks *rocks, struct batch *batch, const struct store_op *op)
 {
     rocksdb_column_family_handle_t *handle = rocks->handles[op->family];
     const char *key = (const char *)op->key;
 
     switch ((enum store_op_kind)op->kind) {
     case STORE_OP_PUT:
-        batch_put(rocks, op);
+        batch_put(rocks, batch, op);
         return;
     case STORE_OP_DELETE_ONCE:
         if (!rocks->plain_deletes) {
-            rocksdb_writebatch_singledelete_cf(rocks->batch, handle, key, op->key_size);
+            rocksdb_writebatch_singledelete_cf(batch->writes, handle, key, op->key_size);
             return;
         }
         /* fall through */
     case STORE_OP_DELETE:
-        rocksdb_writebatch_delete_cf(rocks->batch, handle, key, op->key_size);
+        rocksdb_writebatch_delete_cf(batch->writes, handle, key, op->key_size);
         return;
     case STORE_OP_DELETE_RANGE:
-        rocksdb_writebatch_delete_range_cf(rocks->batch, handle, key, op->key_size,
+        rocksdb_writebatch_delete_range_cf(batch->writes, handle, key, op->key_size,
                                            (const char *)op->value[0].data, op->value[0].size);
         return;
     }
@@ -360,23 +442,34 @@ static int not_open(struct store_fault *fault)
 }
 
 /* What the store changes, and that it has been: the number of the record. */
-static void batch_fill(struct rocks *rocks, const struct store_op *const *batches,
-                       size_t n_batches)
+static void batch_fill(struct rocks *rocks, struct batch *batch,
+                       const struct store_op *const *batches, size_t n_batches)
 {
     const struct store_op *op;
     uint8_t number[8];
     size_t i;
 
-    assert(rocksdb_writebatch_count(rocks->batch) == 0);
+    assert(rocksdb_writebatch_count(batch->writes) == 0);
     if (rocks->plain_deletes && !rocks->plain_deletes_stored)
-        rocksdb_writebatch_put_cf(rocks->batch, rocks->handles[STORE_FAMILY_META],
+        rocksdb_writebatch_put_cf(batch->writes, rocks->handles[STORE_FAMILY_META],
                                   plain_deletes_key, sizeof plain_deletes_key, "", 0);
     for (i = 0; i < n_batches; i++)
         for (op = batches[i]; op; op = op->next)
-            batch_add(rocks, op);
+            batch_add(rocks, batch, op);
     store_put_u64be(number, store_log_next(rocks->log));
-    rocksdb_writebatch_put_cf(rocks->batch, rocks->handles[FAMILY_APPLIED], applied_key,
+    rocksdb_writebatch_put_cf(batch->writes, rocks->handles[FAMILY_APPLIED], applied_key,
                               sizeof applied_key, (const char *)number, sizeof number);
+}
+
+/* Records that are in RocksDB's files are not needed any more. */
+static void release_log(struct rocks *rocks)
+{
+    uint64_t in_files = atomic_load(&rocks->in_files);
+
+    if (in_files == rocks->released)
+        return;
+    store_log_release(rocks->log, in_files);
+    rocks->released = in_files;
 }
 
 static int rocks_write(struct store_backend *backend, const struct store_op *const *batches,
@@ -385,45 +478,52 @@ static int rocks_write(struct store_backend *backend, const struct store_op *con
     struct rocks *rocks = CONTAINER_OF(backend, struct rocks, backend);
     uint64_t number = store_log_next(rocks->log);
     struct amqp_bytes record;
+    struct batch *batch;
     int rc;
 
     if (!rocks->db)
         return not_open(fault);
-    batch_fill(rocks, batches, n_batches);
-    record.data = (const uint8_t *)rocksdb_writebatch_data(rocks->batch, &record.size);
+    batch = batch_take(rocks);
+    if (!batch)
+        return -ENOMEM;
+    release_log(rocks);
+    batch_fill(rocks, batch, batches, n_batches);
+    record.data = (const uint8_t *)rocksdb_writebatch_data(batch->writes, &record.size);
     rc = store_log_append(rocks->log, record, fault);
     if (rc == 0 && sync)
         rc = store_log_sync(rocks->log, fault);
-    if (rc)
+    if (rc) {
         store_log_restart(rocks->log, number);
-    return rc;
-}
-
-/* Let go of the records that are in RocksDB's files by now. */
-static int release_log(struct rocks *rocks, struct store_fault *fault)
-{
-    uint64_t number;
-    int rc = read_applied(rocks, rocks->read_persisted, &number, fault);
-
-    if (rc == 0)
-        store_log_release(rocks->log, number);
-    rocks->unreleased_bytes = 0;
-    return rc;
+        batch_give_back(rocks, batch);
+        return rc;
+    }
+    rocks->plain_deletes_stored = rocks->plain_deletes;
+    batch_push_logged(rocks, batch);
+    return 0;
 }
 
 static int rocks_apply(struct store_backend *backend, struct store_fault *fault)
 {
     struct rocks *rocks = CONTAINER_OF(backend, struct rocks, backend);
+    struct batch *batch = batch_pop_logged(rocks);
+    uint64_t in_files;
     size_t size;
-    int rc = apply_batch(rocks, rocks->batch, fault);
+    int rc;
 
-    if (rc)
+    assert(batch);
+    rc = apply_batch(rocks, batch->writes, fault);
+    (void)rocksdb_writebatch_data(batch->writes, &size);
+    batch_give_back(rocks, batch);
+    rocks->unread_bytes += size;
+    if (rc || rocks->unread_bytes < LOOK_BYTES)
         return rc;
-    rocks->plain_deletes_stored = rocks->plain_deletes;
-    (void)rocksdb_writebatch_data(rocks->batch, &size);
-    batch_clear(rocks);
-    rocks->unreleased_bytes += size;
-    return rocks->unreleased_bytes < RELEASE_BYTES ? 0 : release_log(rocks, fault);
+    rocks->unread_bytes = 0;
+    rc = read_applied(rocks, rocks->read_persisted, &in_files, fault);
+    if (rc)
+        rocks->refused = true; /* what cannot be read is not built upon either */
+    else
+        atomic_store(&rocks->in_files, in_files);
+    return rc;
 }
 
 static int rocks_sync(struct store_backend *backend, struct store_fault *fault)
@@ -587,7 +687,9 @@ int store_backend_rocksdb_open(const char *directory, const struct store_options
         return -ENOMEM;
     rocks->backend.ops = &rocks_ops;
     rocks->lock_fd = -1;
+    rocks->logged_end = &rocks->logged;
     (void)pthread_rwlock_init(&rocks->lock, NULL); /* glibc's cannot fail */
+    (void)pthread_mutex_init(&rocks->batches_lock, NULL);
     rocks->path = malloc(path_size);
     if (!rocks->path) {
         rocks_close(&rocks->backend);

@@ -165,6 +165,7 @@ static struct store_op *commit_carve(struct store_commit *commit, struct amqp_by
     (void)copy_bytes(op->key, key);
     *commit->last_op = op;
     commit->last_op = &op->next;
+    commit->n_ops++;
     return op;
 }
 

@@ -36,6 +36,7 @@ struct store_commit {
     size_t bytes; /* how much was added; 0: nothing */
     struct store_op *first_op;
     struct store_op **last_op;
+    size_t n_ops;
     struct store_block *blocks; /* newest first */
     uint64_t first_record;
     struct store_record **records; /* records[i] has number first_record + i; NULL: not kept */

@@ -1,14 +1,16 @@
 /*
- * committer.c - writing sealed commits, and not giving up when that fails
+ * committer.c - writing sealed commits, applying them, and not giving up when that fails
  *
- * Commits form one list that the broker's thread extends and frees; this thread keeps a cursor into
- * it, the oldest commit that is not written. The lock guards the cursor, the links and what is
- * reported; a commit's content needs none, as nobody changes it once it is sealed.
+ * Commits form one list that the broker's thread extends and frees; the writing thread keeps a cursor
+ * into it, the oldest commit that is not written. What it has written waits in a ring for the applying
+ * thread, so that the next write need not wait for the database. One lock guards the cursor, the
+ * links, the ring and what is reported; a commit's content needs none, as nobody changes it once it
+ * is sealed.
  *
- *              +--> waiting --commits, stop--> writing --ok, reported--> applying --ok--+
- *              |                                  |                        |            |
- *              +----------------------------------|------------------------|------------+
- *                                               failed                   failed
+ *              +--> waiting --commits, stop--> writing --ok, reported, to the ring--+
+ *              |                                  |                                 |
+ *              +----------------------------------|---------------------------------+
+ *                                               failed, or applying did
  *        retry in 1 s <--reopen failed-- reopening --ok--> writing what is not written
  *
  * What a failed write or sync has left on the disk is never built upon (log.c), and commits that
@@ -27,24 +29,45 @@
 /* One write takes at most this much, so that the first of many commits is not kept waiting long. */
 #define WRITE_BYTES_MAX (8u << 20)
 #define WRITE_COMMITS_MAX 64
+/* Written and not applied: then the next write waits. */
+#define RING_WRITES 16
+#define RING_BYTES_MAX (16u << 20)
+/* A smaller write is applied by the writer: that costs less than waking the applier. */
+#define INLINE_OPS_MAX 16
+#define INLINE_BYTES_MAX (256u << 10)
 /* The broker is told of more than this when it is applied, so that it does not keep it while idle. */
 #define KEPT_BYTES_MAX 65536
 #define RETRY_MS 1000
 #define GIVE_UP_MS 5000
+
+/* One write that is to be applied. */
+struct written {
+    uint64_t last; /* number of its last commit */
+    size_t bytes, n_ops;
+};
 
 struct store_committer {
     struct store_backend *backend;
     struct store_waker *waker;
     enum store_sync sync;
     unsigned sync_interval_ms;
-    pthread_t thread;
+    pthread_t writer, applier;
     pthread_mutex_t lock;
-    pthread_cond_t changed;
+    pthread_cond_t changed; /* for the writer: commits, room in the ring, a failure, stop */
+    pthread_cond_t written; /* for the applier: something in the ring, stop */
     struct store_commit *pending; /* oldest that is not written */
+    struct written ring[RING_WRITES]; /* ring[head] is applied first */
+    unsigned ring_head, ring_used;
+    size_t ring_bytes;
+    bool applying; /* ring[ring_head], by one of the two */
+    bool draining; /* the writer waits until all is applied */
+    int apply_error; /* -errno: the applier does nothing before it is cleared */
+    struct store_fault apply_fault;
     bool stop;
+    bool stop_applying;
     int given_up; /* -errno when the thread ended with commits unwritten */
     struct store_committer_report report;
-    /* the thread's own */
+    /* the writer's own */
     bool broken;    /* the database has to be reopened */
     bool unsynced;  /* interval: written since the last sync */
     int64_t sync_at_ms;
@@ -95,39 +118,116 @@ static bool note_stall(struct store_committer *committer, int error,
 /* How many of the pending commits go into the next write. Called with the lock held. */
 static size_t choose_batch(const struct store_committer *committer,
                            const struct store_op **ret_batches, struct store_commit **ret_last,
-                           size_t *ret_bytes)
+                           struct written *ret_written)
 {
+    struct written written = { 0, 0, 0 };
     struct store_commit *commit;
-    size_t bytes = 0;
     size_t n = 0;
 
-    *ret_bytes = 0;
     for (commit = committer->pending; commit && n < WRITE_COMMITS_MAX; commit = commit->next) {
-        bytes += commit->bytes;
-        if (n > 0 && bytes > WRITE_BYTES_MAX)
+        if (n > 0 && written.bytes + commit->bytes > WRITE_BYTES_MAX)
             break;
+        written.last = commit->number;
+        written.bytes += commit->bytes;
+        written.n_ops += commit->n_ops;
         ret_batches[n++] = commit->first_op;
         *ret_last = commit;
-        *ret_bytes = bytes;
     }
+    *ret_written = written;
     return n;
 }
 
-/* Called with the lock held, which is released meanwhile. */
-static int apply_written(struct store_committer *committer, uint64_t last, size_t bytes,
-                         struct store_fault *fault)
+/* ---- applying ---- */
+
+static bool ring_is_full(const struct store_committer *committer)
 {
+    return committer->ring_used == RING_WRITES ||
+           (committer->ring_used > 0 && committer->ring_bytes > RING_BYTES_MAX);
+}
+
+/* Called with the lock held, which is released meanwhile. */
+static void apply_oldest(struct store_committer *committer)
+{
+    struct written written = committer->ring[committer->ring_head];
+    struct store_fault fault = { "" };
+    bool writer_waits;
     int rc;
 
+    committer->applying = true;
     (void)pthread_mutex_unlock(&committer->lock);
-    rc = committer->backend->ops->apply(committer->backend, fault);
+    rc = committer->backend->ops->apply(committer->backend, &fault);
     (void)pthread_mutex_lock(&committer->lock);
-    if (rc)
-        return rc;
-    committer->report.applied = last;
-    if (bytes > KEPT_BYTES_MAX && !committer->pending)
+    committer->applying = false;
+    writer_waits = ring_is_full(committer) || committer->draining;
+    if (rc) {
+        committer->apply_error = rc;
+        committer->apply_fault = fault;
+    } else {
+        committer->report.applied = written.last;
+        committer->ring_head = (committer->ring_head + 1) % RING_WRITES;
+        committer->ring_used--;
+        committer->ring_bytes -= written.bytes;
+    }
+    if (rc || writer_waits)
+        (void)pthread_cond_signal(&committer->changed);
+    if (rc == 0 && written.bytes > KEPT_BYTES_MAX && committer->ring_used == 0)
         wake_broker(committer);
-    return 0;
+}
+
+static void *applier_main(void *argument)
+{
+    struct store_committer *committer = argument;
+
+    (void)pthread_mutex_lock(&committer->lock);
+    for (;;) {
+        if (committer->ring_used > 0 && !committer->applying && committer->apply_error == 0)
+            apply_oldest(committer);
+        else if (committer->stop_applying)
+            break;
+        else
+            (void)pthread_cond_wait(&committer->written, &committer->lock);
+    }
+    (void)pthread_mutex_unlock(&committer->lock);
+    return NULL;
+}
+
+/* Until the applier does nothing: all is applied, or it has failed. Called with the lock held. */
+static void wait_for_applier(struct store_committer *committer)
+{
+    committer->draining = true;
+    while (committer->ring_used > 0 && committer->apply_error == 0)
+        (void)pthread_cond_wait(&committer->changed, &committer->lock);
+    committer->draining = false;
+}
+
+/* Called with the lock held. */
+static void ring_push(struct store_committer *committer, struct written written)
+{
+    unsigned at = (committer->ring_head + committer->ring_used) % RING_WRITES;
+
+    assert(committer->ring_used < RING_WRITES);
+    committer->ring[at] = written;
+    committer->ring_used++;
+    committer->ring_bytes += written.bytes;
+}
+
+/* ---- writing ---- */
+
+/* Tell the broker, then have it applied. Called with the lock held, which is released meanwhile. */
+static void hand_on(struct store_committer *committer, struct written written)
+{
+    bool by_writer = committer->ring_used == 0 && written.n_ops <= INLINE_OPS_MAX &&
+                     written.bytes <= INLINE_BYTES_MAX;
+
+    ring_push(committer, written);
+    committer->applying = committer->applying || by_writer; /* the applier leaves it alone */
+    (void)pthread_mutex_unlock(&committer->lock);
+    store_waker_wake(committer->waker);
+    if (!by_writer)
+        (void)pthread_cond_signal(&committer->written);
+    (void)pthread_mutex_lock(&committer->lock);
+    if (by_writer)
+        apply_oldest(committer);
 }
 
 /* Called with the lock held, which is released meanwhile. */
@@ -135,9 +235,8 @@ static int write_pending(struct store_committer *committer, struct store_fault *
 {
     const struct store_op *batches[WRITE_COMMITS_MAX];
     struct store_commit *last = NULL;
-    size_t bytes;
-    size_t n = choose_batch(committer, batches, &last, &bytes);
-    uint64_t number;
+    struct written written;
+    size_t n = choose_batch(committer, batches, &last, &written);
     int64_t start;
     int64_t end;
     int rc;
@@ -151,17 +250,16 @@ static int write_pending(struct store_committer *committer, struct store_fault *
     (void)pthread_mutex_lock(&committer->lock);
     if (rc)
         return rc;
-    number = last->number;
     committer->report.sync_us += (uint64_t)(end - start);
-    committer->report.durable = number;
+    committer->report.durable = written.last;
     committer->pending = last->next;
     if (committer->sync == STORE_SYNC_INTERVAL && !committer->unsynced) {
         committer->unsynced = true;
         committer->sync_at_ms = end / 1000 + committer->sync_interval_ms;
     }
     (void)note_stall(committer, 0, NULL);
-    wake_broker(committer);
-    return apply_written(committer, number, bytes, fault);
+    hand_on(committer, written);
+    return 0;
 }
 
 /* Called with the lock held, which is released meanwhile. */
@@ -181,12 +279,16 @@ static int reopen(struct store_committer *committer, struct store_fault *fault)
 {
     int rc;
 
+    wait_for_applier(committer);
     (void)pthread_mutex_unlock(&committer->lock);
     rc = committer->backend->ops->reopen(committer->backend, fault);
     (void)pthread_mutex_lock(&committer->lock);
     if (rc == 0) {
         committer->broken = false;
+        committer->apply_error = 0;
         committer->report.applied = committer->report.durable;
+        committer->ring_used = 0;
+        committer->ring_bytes = 0;
     }
     return rc;
 }
@@ -198,6 +300,10 @@ static int step(struct store_committer *committer, struct store_fault *fault)
 
     if (committer->broken && (rc = reopen(committer, fault)) != 0)
         return rc;
+    if (committer->apply_error) {
+        *fault = committer->apply_fault;
+        return committer->apply_error;
+    }
     if (committer->pending)
         return write_pending(committer, fault);
     if (committer->unsynced && (committer->stop || now_ms() >= committer->sync_at_ms))
@@ -207,7 +313,9 @@ static int step(struct store_committer *committer, struct store_fault *fault)
 
 static bool is_idle(const struct store_committer *committer)
 {
-    return !committer->pending && !committer->broken &&
+    if (committer->broken || committer->apply_error)
+        return false;
+    return (!committer->pending || ring_is_full(committer)) &&
            !(committer->unsynced && (committer->stop || now_ms() >= committer->sync_at_ms));
 }
 
@@ -229,7 +337,7 @@ static bool wait_for_retry(struct store_committer *committer)
     }
 }
 
-static void *committer_main(void *argument)
+static void *writer_main(void *argument)
 {
     struct store_committer *committer = argument;
 
@@ -239,7 +347,7 @@ static void *committer_main(void *argument)
         int rc;
 
         if (is_idle(committer)) {
-            if (committer->stop)
+            if (committer->stop && !committer->pending)
                 break;
             if (committer->unsynced)
                 wait_until(committer, committer->sync_at_ms);
@@ -261,8 +369,34 @@ static void *committer_main(void *argument)
             break;
         }
     }
+    wait_for_applier(committer);
     (void)pthread_mutex_unlock(&committer->lock);
     return NULL;
+}
+
+static int start_threads(struct store_committer *committer)
+{
+    int rc = pthread_create(&committer->applier, NULL, applier_main, committer);
+
+    if (rc)
+        return -rc;
+    rc = pthread_create(&committer->writer, NULL, writer_main, committer);
+    if (rc == 0)
+        return 0;
+    (void)pthread_mutex_lock(&committer->lock);
+    committer->stop_applying = true;
+    (void)pthread_mutex_unlock(&committer->lock);
+    (void)pthread_cond_signal(&committer->written);
+    (void)pthread_join(committer->applier, NULL);
+    return -rc;
+}
+
+static void committer_free(struct store_committer *committer)
+{
+    (void)pthread_mutex_destroy(&committer->lock);
+    (void)pthread_cond_destroy(&committer->changed);
+    (void)pthread_cond_destroy(&committer->written);
+    free(committer);
 }
 
 int store_committer_start(struct store_backend *backend, const struct store_options *options,
@@ -283,10 +417,11 @@ int store_committer_start(struct store_backend *backend, const struct store_opti
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&committer->changed, &attributes);
     (void)pthread_condattr_destroy(&attributes);
-    rc = pthread_create(&committer->thread, NULL, committer_main, committer);
+    (void)pthread_cond_init(&committer->written, NULL);
+    rc = start_threads(committer);
     if (rc) {
-        free(committer);
-        return -rc;
+        committer_free(committer);
+        return rc;
     }
     *ret_committer = committer;
     return 0;
@@ -321,10 +456,13 @@ int store_committer_stop(struct store_committer *committer)
     committer->stop = true;
     (void)pthread_mutex_unlock(&committer->lock);
     (void)pthread_cond_signal(&committer->changed);
-    (void)pthread_join(committer->thread, NULL);
+    (void)pthread_join(committer->writer, NULL);
+    (void)pthread_mutex_lock(&committer->lock);
+    committer->stop_applying = true;
+    (void)pthread_mutex_unlock(&committer->lock);
+    (void)pthread_cond_signal(&committer->written);
+    (void)pthread_join(committer->applier, NULL);
     rc = committer->given_up;
-    (void)pthread_mutex_destroy(&committer->lock);
-    (void)pthread_cond_destroy(&committer->changed);
-    free(committer);
+    committer_free(committer);
     return rc;
 }

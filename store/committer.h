@@ -1,10 +1,10 @@
 /*
- * committer.h - the thread that writes sealed commits
+ * committer.h - the threads that write and apply sealed commits
  *
- * It alone writes to the backend. It takes whatever is sealed, in order, writes it as one batch and
- * says up to where it is durable; so the slower the disk, the larger the batches. Applying a batch to
- * the database comes after that: nobody waits for it but the next batch. After a failure it reopens
- * the backend and writes the same commits again, once a second, until that works.
+ * They alone write to the backend. One takes whatever is sealed, in order, writes it as one batch and
+ * says up to where it is durable; so the slower the disk, the larger the batches. The other applies
+ * what is written to the database. After a failure the backend is reopened and the same commits are
+ * written again, once a second, until that works.
  */
 #ifndef STORE_COMMITTER_H
 #define STORE_COMMITTER_H
