@@ -249,6 +249,9 @@ static void rocks_make_options(struct rocks *rocks, const struct store_options *
         rocks->options[f] = rocksdb_options_create();
         set_common_options(rocks->options[f], rocks->cache);
     }
+    rocksdb_options_set_memtable_vector_rep(rocks->options[STORE_FAMILY_QUEUES]);
+    rocksdb_options_set_memtable_vector_rep(rocks->options[STORE_FAMILY_SETTLED]);
+    rocksdb_options_set_memtable_vector_rep(rocks->options[FAMILY_APPLIED]);
     set_message_options(rocks->options[STORE_FAMILY_MESSAGES], options->write_buffer_bytes);
     set_database_options(rocks->options[STORE_FAMILY_META], options->write_buffer_bytes);
     rocks->write_options = rocksdb_writeoptions_create();
