@@ -34,17 +34,18 @@ struct destination {
     uint64_t visited;          /* route generation that has seen it: once a publish */
 };
 
+/** struct binding - what matching reads is together, with the key's octets behind it */
 struct binding {
     struct exchange *source;
-    struct destination *destination;
-    struct amqp_str key;             /* binding key, in this allocation */
     struct amqp_table arguments;     /* checked, in this allocation */
     bool durable;                    /* source and destination are durable: it is in the store */
     struct binding *next_from, *prev_from; /* of source->bindings */
     struct binding *next_to, *prev_to;     /* of destination->bindings */
-    struct binding *next_same, *prev_same; /* for the type's index: bindings under the same key */
-    void *index;                           /* the type's */
     struct hash_link by_identity;          /* of vhost->bindings */
+    struct binding *prev_same, *next_same; /* for the type's index: bindings under the same key */
+    struct destination *destination;
+    void *index;                           /* the type's */
+    struct amqp_str key;             /* binding key, in this allocation */
 };
 
 struct exchange_type {

@@ -213,6 +213,72 @@ START_TEST(test_key_of_255_dots_has_256_words)
 }
 END_TEST
 
+/* Keys that part late are split word by word; what stays finds its way when the others go. */
+START_TEST(test_keys_that_part_late_are_told_apart)
+{
+    static const char *const keys[] = {
+        "a.b.c.d.e", "a.b.c.d.f", "a.b.c.d",     "a.b.*.d.e", "a.b.*.d.#",     "a.b.*.d.",
+        "#.x.y.z",   "#.x.y.w",   "#.x.y.z.#",   "a.b.#.d.e", "a.b.#.d.#.e.f", "a..",
+        "a.",        "a",         "*.b.c.d.e",   "*.b.c.d.#", "..",            "#",
+    };
+    static const char *const routing_keys[] = {
+        "a.b.c.d.e", "a.b.c.d.f", "a.b.c.d", "a.b.c.d.", "a.b.d.e.f", "a.b.d.x.e.f",
+        "x.y.z",     "q.x.y.z",   "x.y.w",   "a..",      "a.",        "a", "..", "",
+    };
+    bool present[N_ELEMENTS(keys)] = { false };
+
+    for (size_t n = 0; n < 2 * N_ELEMENTS(keys); n++) {
+        size_t change = (n * 7 + (size_t)_i) % N_ELEMENTS(keys);
+
+        (present[change] ? take_away : add)(to_queue("amq.topic", keys[change], keys[change]));
+        present[change] = !present[change];
+        for (size_t k = 0; k < N_ELEMENTS(routing_keys); k++) {
+            route("amq.topic", routing_keys[k]);
+            for (size_t i = 0; i < N_ELEMENTS(keys); i++)
+                ck_assert_msg(is_routed(keys[i]) ==
+                                  (present[i] && topic_match(amqp_str_from(keys[i]),
+                                                             amqp_str_from(routing_keys[k]))),
+                              "'%s' and '%s'", keys[i], routing_keys[k]);
+        }
+    }
+}
+END_TEST
+
+/* The first of several bindings of one key goes first, as leaves and at a node. */
+START_TEST(test_bindings_of_one_key_go_in_any_order)
+{
+    static const char *const keys[] = { "a.*.c", "a.b", "#.z" };
+
+    for (int with_neighbours = 0; with_neighbours < 2; with_neighbours++) {
+        for (size_t i = 0; i < N_ELEMENTS(keys); i++) {
+            add(to_queue("amq.topic", "1", keys[i]));
+            add(to_queue("amq.topic", "2", keys[i]));
+            add(to_queue("amq.topic", "3", keys[i]));
+        }
+        if (with_neighbours) {
+            add(to_queue("amq.topic", "n", "a.*.c.d"));
+            add(to_queue("amq.topic", "n", "a.b.c.d"));
+            add(to_queue("amq.topic", "n", "#.z.y"));
+        }
+        for (size_t i = 0; i < N_ELEMENTS(keys); i++)
+            take_away(to_queue("amq.topic", "1", keys[i]));
+        ck_assert_str_eq(route("amq.topic", "a.x.c"), "2 3");
+        ck_assert_str_eq(route("amq.topic", "a.b"), "2 3");
+        ck_assert_str_eq(route("amq.topic", "x.z"), "2 3");
+        for (size_t i = 0; i < N_ELEMENTS(keys); i++)
+            take_away(to_queue("amq.topic", "3", keys[i]));
+        ck_assert_str_eq(route("amq.topic", "a.x.c"), "2");
+        ck_assert_str_eq(route("amq.topic", "a.b"), "2");
+        ck_assert_str_eq(route("amq.topic", "x.z"), "2");
+        for (size_t i = 0; i < N_ELEMENTS(keys); i++)
+            take_away(to_queue("amq.topic", "2", keys[i]));
+        ck_assert_str_eq(route("amq.topic", "a.x.c"), "");
+        ck_assert_str_eq(route("amq.topic", "a.b"), "");
+        ck_assert_str_eq(route("amq.topic", "x.z"), "");
+    }
+}
+END_TEST
+
 START_TEST(test_hundred_thousand_bindings_come_and_go)
 {
     enum { N = 100000 };
@@ -249,6 +315,8 @@ int main(void)
     tcase_add_loop_test(tcase, test_random_bindings_match_as_the_definition_says, 0, 20);
     tcase_add_test(tcase, test_many_hashes_cost_little);
     tcase_add_test(tcase, test_key_of_255_dots_has_256_words);
+    tcase_add_loop_test(tcase, test_keys_that_part_late_are_told_apart, 0, 8);
+    tcase_add_test(tcase, test_bindings_of_one_key_go_in_any_order);
     tcase_add_test(tcase, test_hundred_thousand_bindings_come_and_go);
     suite_add_tcase(suite, tcase);
     return unit_run(suite);
