@@ -17,13 +17,14 @@
  * An edge leads to a node only where keys part or one of several ends. A key that goes on alone has
  * its binding itself at the edge, as a leaf, and the words from that edge on are compared with the
  * message's. So whatever the number of bindings, a key is found at the cost of two visits to cold
- * memory: the edge and the binding. Below a # there are no leaves: a message may come there many
- * times, and nodes, unlike leaves, can tell.
+ * memory: the edge and the binding. Below a # a message may come to a leaf once for each of its
+ * words, so that what has a second # has nodes there: what a leaf is compared with is then bounded
+ * by its own words, and matches once.
  *
  * Matching keeps the set of nodes that the words so far can lead to, and replaces it by its
- * successors word by word. A node is in a set once, and a leaf is compared once a message, so that
- * a message costs at most words times the words of all binding keys, however many # there are. The
- * sets are lists through the nodes: no memory is needed.
+ * successors word by word. A node is in a set once, so that a message costs at most its words times
+ * the words of all binding keys, however many # there are. The sets are lists through the nodes: no
+ * memory is needed.
  */
 #include <assert.h>
 #include <errno.h>
@@ -206,23 +207,36 @@ static void prune(struct topic_index *index, struct topic_node *node, const stru
     }
 }
 
+static bool have_hash(struct words words)
+{
+    struct amqp_str word;
+
+    while (next_word(&words, &word)) {
+        if (word_kind(word) == WORD_HASH)
+            return true;
+    }
+    return false;
+}
+
 /* Below @top, with @words to go, where no edge has the first of them; 0 or -ENOMEM. */
 static int hang(struct topic_index *index, struct topic_node *top, struct words words,
                 struct binding *bindings)
 {
     struct topic_node *node = top;
+    struct words rest = words;
     struct amqp_str word;
 
-    while (next_word(&words, &word)) {
-        struct topic_node *child = node->below_hash ? new_node(node, word) : NULL;
-        struct topic_edge *edge = child || !node->below_hash ? add_edge(index, node, word) : NULL;
+    for (; next_word(&rest, &word); words = rest) {
+        bool leaf = !node->below_hash || !have_hash(words);
+        struct topic_node *child = leaf ? NULL : new_node(node, word);
+        struct topic_edge *edge = leaf || child ? add_edge(index, node, word) : NULL;
 
         if (!edge) {
             free(child);
             prune(index, node, top);
             return -ENOMEM;
         }
-        if (!child) {
+        if (leaf) {
             *edge = (struct topic_edge){ edge->hash, TOPIC_EDGE_LEAF, { .leaf = bindings } };
             bindings->index = node;
             return 0;

@@ -89,6 +89,8 @@ static const struct {
     { "#.*.#", "", false },                  { "#.*.#", "a", true },
     { "#.a", "a.b.a.a", true },              { "..", "..", true },
     { "..", ".", false },                    { "*.*.*", "..", true },
+    { "#.a.*", "a.a.a.b", true },            { "#.a.*.c", "a.a.c.a.c", false },
+    { "#.a.#", "a.a.a", true },              { "#.a.#.b.*", "a.b.b.c.b.d", true },
 };
 
 START_TEST(test_odd_keys_match_as_words)
@@ -220,6 +222,7 @@ START_TEST(test_keys_that_part_late_are_told_apart)
         "a.b.c.d.e", "a.b.c.d.f", "a.b.c.d",     "a.b.*.d.e", "a.b.*.d.#",     "a.b.*.d.",
         "#.x.y.z",   "#.x.y.w",   "#.x.y.z.#",   "a.b.#.d.e", "a.b.#.d.#.e.f", "a..",
         "a.",        "a",         "*.b.c.d.e",   "*.b.c.d.#", "..",            "#",
+        "#.y.*",     "#.y.#",     "#.y.*.#.z",   "#.*.y",     "#.#.y",
     };
     static const char *const routing_keys[] = {
         "a.b.c.d.e", "a.b.c.d.f", "a.b.c.d", "a.b.c.d.", "a.b.d.e.f", "a.b.d.x.e.f",
