@@ -48,6 +48,9 @@ struct binding {
     struct amqp_str key;             /* binding key, in this allocation */
 };
 
+/* Fewer and memory waits for the processor; more and what came first is gone from the cache. */
+enum { FETCH_KEYS_MAX = 16 };
+
 struct exchange_type {
     const char *name;
     /** the route depends on the routing key alone, so it may be remembered by key */
@@ -62,6 +65,11 @@ struct exchange_type {
     void (*unbind)(struct exchange *exchange, struct binding *binding);
     /** add matching destinations with route_add(); 0 or -ENOMEM */
     int (*match)(struct exchange *exchange, struct amqp_str routing_key, struct route *route);
+    /**
+     * begin to bring into the processor's cache what match() will read for each of up to
+     * FETCH_KEYS_MAX keys; called while exchange->fetch_ahead
+     */
+    void (*fetch)(struct exchange *exchange, const struct amqp_str *keys, size_t n_keys);
     void (*release)(struct exchange *exchange); /* free exchange->index */
 };
 
@@ -69,6 +77,7 @@ struct exchange {
     struct destination destination;
     const struct exchange_type *type; /* NULL only for the default exchange, which route.c knows */
     void *index;                      /* the type's */
+    bool fetch_ahead;                 /* set by the type: the index is larger than the caches */
     bool durable;
     bool auto_delete;
     bool internal;

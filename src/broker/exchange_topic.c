@@ -10,9 +10,7 @@
  *
  * A node has one * edge, one # edge and any number of literal edges; these are found through one
  * hash for the whole exchange, by parent and word, since a table for each node would cost far more
- * than the nodes. A node's hash continues its parent's, so that the places of all edges along a key
- * without wildcards follow from the key alone: in a trie that is larger than the processor's caches
- * they are fetched from memory together, not one after another.
+ * than the nodes.
  *
  * An edge leads to a node only where keys part or one of several ends. A key that goes on alone has
  * its binding itself at the edge, as a leaf, and the words from that edge on are compared with the
@@ -25,6 +23,10 @@
  * successors word by word. A node is in a set once, so that a message costs at most its words times
  * the words of all binding keys, however many # there are. The sets are lists through the nodes: no
  * memory is needed.
+ *
+ * Each of those visits takes as long as all else that a message costs. So for messages that have
+ * been received the way through the trie is walked word by word for all of them at once, before
+ * their turn, only to begin to fetch what is there: they wait together (topic_fetch).
  */
 #include <assert.h>
 #include <errno.h>
@@ -38,8 +40,9 @@
 #include "broker/topic_words.h"
 
 enum {
-    FETCH_EDGES_MIN = 4096, /* fewer literal edges are in the caches anyway */
-    FETCH_WORDS_MAX = 8,
+    LARGE_EDGES_MIN = 4096, /* fewer literal edges are in the caches anyway */
+    AHEAD_WORDS_MAX = 8,
+    AHEAD_NODES_MAX = 4,
 };
 
 struct topic_node {
@@ -430,41 +433,6 @@ static int follow_word(struct match *match, struct node_set *set, struct amqp_st
     return rc;
 }
 
-/* always_inline: gcc 12 drops calls of functions that do nothing but fetch. */
-static inline __attribute__((always_inline)) void fetch_target(const struct topic_edge *edge)
-{
-    if (edge->kind == TOPIC_EDGE_NODE) {
-        __builtin_prefetch(edge->node);
-        __builtin_prefetch(&edge->node->parent);
-    } else {
-        __builtin_prefetch(&edge->leaf->next_same);
-        __builtin_prefetch(edge->leaf + 1); /* its key */
-    }
-}
-
-/* Begin to fetch the edges that stand along @routing_key without wildcards, then what they lead to,
- * as far as there are any. */
-static void fetch_path(const struct topic_index *index, struct amqp_str routing_key)
-{
-    struct words words = words_of(routing_key);
-    uint64_t path[FETCH_WORDS_MAX], at = index->root->path;
-    const struct topic_edge *edge;
-    struct amqp_str word;
-    size_t n = 0;
-
-    while (n < FETCH_WORDS_MAX && next_word(&words, &word)) {
-        at = child_path(at, hash_str(0, word));
-        topic_edges_fetch(&index->edges, (uint32_t)at);
-        path[n++] = at;
-    }
-    for (size_t i = 0; i < n; i++) {
-        edge = topic_edges_first(&index->edges, (uint32_t)path[i]);
-        if (!edge)
-            break;
-        fetch_target(edge);
-    }
-}
-
 static int match_key(struct topic_index *index, struct amqp_str routing_key, struct route *route)
 {
     struct match match = { index, route, words_of(routing_key) };
@@ -473,14 +441,100 @@ static int match_key(struct topic_index *index, struct amqp_str routing_key, str
     struct amqp_str word;
     int rc;
 
-    if (index->edges.count >= FETCH_EDGES_MIN)
-        fetch_path(index, routing_key);
     rc = add_to_set(&match, &set, index->root);
     for (; set.first && !rc && next_word(&match.rest, &word); text = match.rest)
         rc = follow_word(&match, &set, word, text);
     for (struct topic_node *node = set.first; node && !rc; node = node->set_next[set.number & 1])
         rc = add_bindings(node->bindings, route);
     return rc;
+}
+
+/* --- what is cold is fetched for several messages together --- */
+
+/* Where the first words of a key may lead. Leaving out some costs time, nothing else. */
+struct ahead {
+    struct words rest;
+    uint64_t word_hash; /* of the word in front of them, which is being followed */
+    const struct topic_node *nodes[AHEAD_NODES_MAX];
+    size_t n_nodes;
+};
+
+static const struct topic_edge *ahead_edge(const struct topic_index *index,
+                                           const struct topic_node *node, uint64_t word_hash)
+{
+    return node->literal_children ? topic_edges_first(&index->edges,
+                                                      (uint32_t)child_path(node->path, word_hash))
+                                  : NULL;
+}
+
+/* The nodes have come: fetch the edges of the next word. */
+static void ahead_fetch_edges(const struct topic_index *index, struct ahead *ahead)
+{
+    struct amqp_str word;
+
+    if (ahead->n_nodes == 0 || !next_word(&ahead->rest, &word)) {
+        ahead->n_nodes = 0;
+        return;
+    }
+    ahead->word_hash = hash_str(0, word);
+    for (size_t i = 0; i < ahead->n_nodes; i++) {
+        const struct topic_node *node = ahead->nodes[i];
+
+        if (node->hash.kind == TOPIC_EDGE_NODE && ahead->n_nodes < AHEAD_NODES_MAX)
+            ahead->nodes[ahead->n_nodes++] = node->hash.node; /* # takes no word */
+        if (node->literal_children)
+            topic_edges_fetch(&index->edges, (uint32_t)child_path(node->path, ahead->word_hash));
+    }
+}
+
+/* Fetch what an edge leads to. */
+static void ahead_follow(struct ahead *ahead, const struct topic_edge *edge)
+{
+    if (edge->kind == TOPIC_EDGE_LEAF) {
+        __builtin_prefetch(&edge->leaf->next_same);
+        __builtin_prefetch(edge->leaf + 1); /* its key */
+    } else if (edge->kind == TOPIC_EDGE_NODE && ahead->n_nodes < AHEAD_NODES_MAX) {
+        __builtin_prefetch(edge->node);
+        __builtin_prefetch(&edge->node->parent);
+        ahead->nodes[ahead->n_nodes++] = edge->node;
+    }
+}
+
+/* The edges have come: go along them. */
+static void ahead_fetch_nodes(const struct topic_index *index, struct ahead *ahead)
+{
+    struct ahead from = *ahead;
+
+    ahead->n_nodes = 0;
+    for (size_t i = 0; i < from.n_nodes; i++) {
+        const struct topic_node *node = from.nodes[i];
+        const struct topic_edge *edge = ahead_edge(index, node, from.word_hash);
+
+        if (node->kind == WORD_HASH && ahead->n_nodes < AHEAD_NODES_MAX)
+            ahead->nodes[ahead->n_nodes++] = node;
+        ahead_follow(ahead, &node->star);
+        if (edge)
+            ahead_follow(ahead, edge);
+    }
+}
+
+static void topic_fetch(struct exchange *exchange, const struct amqp_str *keys, size_t n_keys)
+{
+    const struct topic_index *index = exchange->index;
+    struct ahead ahead[FETCH_KEYS_MAX];
+
+    assert(n_keys <= FETCH_KEYS_MAX);
+    for (size_t i = 0; i < n_keys; i++) {
+        ahead[i].rest = words_of(keys[i]);
+        ahead[i].nodes[0] = index->root;
+        ahead[i].n_nodes = 1;
+    }
+    for (size_t n = 0; n < AHEAD_WORDS_MAX; n++) {
+        for (size_t i = 0; i < n_keys; i++)
+            ahead_fetch_edges(index, &ahead[i]);
+        for (size_t i = 0; i < n_keys; i++)
+            ahead_fetch_nodes(index, &ahead[i]);
+    }
 }
 
 /* --- the type --- */
@@ -499,16 +553,30 @@ static struct topic_index *new_index(void)
     return index;
 }
 
+static void note_size(struct exchange *exchange)
+{
+    const struct topic_index *index = exchange->index;
+
+    exchange->fetch_ahead = index->edges.count >= LARGE_EDGES_MIN;
+}
+
 static int topic_bind(struct exchange *exchange, struct binding *binding)
 {
+    int rc;
+
     if (!exchange->index)
         exchange->index = new_index();
-    return exchange->index ? topic_bind_key(exchange->index, binding) : -ENOMEM;
+    if (!exchange->index)
+        return -ENOMEM;
+    rc = topic_bind_key(exchange->index, binding);
+    note_size(exchange);
+    return rc;
 }
 
 static void topic_unbind(struct exchange *exchange, struct binding *binding)
 {
     topic_unbind_key(exchange->index, binding);
+    note_size(exchange);
 }
 
 static int topic_match_all(struct exchange *exchange, struct amqp_str routing_key,
@@ -534,5 +602,6 @@ const struct exchange_type exchange_topic = {
     .bind = topic_bind,
     .unbind = topic_unbind,
     .match = topic_match_all,
+    .fetch = topic_fetch,
     .release = topic_release,
 };
