@@ -175,6 +175,9 @@ void channel_run_dead_letters(struct channel *channel);
 /** channel_return() - basic.return with 312 NO_ROUTE */
 void channel_return(struct channel *channel, struct message *message);
 
+/** channel_last_exchange() - where it published last; NULL: nowhere, or that may have changed */
+struct exchange *channel_last_exchange(const struct channel *channel);
+
 /** channel_publish() - the content is complete: route it. Takes channel->content.message. */
 int channel_publish(struct channel *channel, struct amqp_error *err);
 

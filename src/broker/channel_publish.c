@@ -26,17 +26,27 @@ enum {
     OPEN_COMMIT_BYTES_MAX = 32 * 1024 * 1024, /* publishers wait for the disk past this */
 };
 
+static uint64_t publish_generation(const struct channel *channel)
+{
+    const struct broker *broker = channel->connection->broker;
+
+    return broker->topology_generation + auth_generation(broker->auth);
+}
+
+struct exchange *channel_last_exchange(const struct channel *channel)
+{
+    return channel->publish_generation == publish_generation(channel) ? channel->publish_exchange
+                                                                      : NULL;
+}
+
 static int find_exchange(struct channel *channel, struct amqp_str name, struct amqp_error *err,
                          struct exchange **ret_exchange)
 {
     struct connection *connection = channel->connection;
-    uint64_t generation = connection->broker->topology_generation +
-                          auth_generation(connection->broker->auth);
-    struct exchange *exchange = channel->publish_exchange;
+    struct exchange *exchange = channel_last_exchange(channel);
     int rc;
 
-    if (exchange && channel->publish_generation == generation &&
-        amqp_str_equal(exchange->destination.name, name)) {
+    if (exchange && amqp_str_equal(exchange->destination.name, name)) {
         *ret_exchange = exchange;
         return 0;
     }
@@ -50,7 +60,7 @@ static int find_exchange(struct channel *channel, struct amqp_str name, struct a
                           "cannot publish to internal exchange '%.*s' in vhost '%s'",
                           AMQP_STR_ARG(name), connection->vhost->name);
     channel->publish_exchange = exchange;
-    channel->publish_generation = generation;
+    channel->publish_generation = publish_generation(channel);
     *ret_exchange = exchange;
     return 0;
 }

@@ -89,6 +89,14 @@ uint32_t connection_payload_max(const struct connection *connection);
 /** connection_receive() - one frame. Errors are answered through ops; nothing to return. */
 void connection_receive(struct connection *connection, const struct amqp_frame *frame);
 
+/**
+ * connection_look_ahead() - prepare for frames that will be received soon; changes nothing
+ * @received: they begin here
+ *
+ * Return: how many octets have been looked at; call it again when those have been handled.
+ */
+size_t connection_look_ahead(struct connection *connection, struct amqp_bytes received);
+
 /** connection_receive_bad() - what amqp_frame_scan() refused: AMQP_SCAN_OVERSIZED or _BAD_END */
 void connection_receive_bad(struct connection *connection, enum amqp_scan scan,
                             const struct amqp_frame *frame, uint8_t end_octet);

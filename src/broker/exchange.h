@@ -34,18 +34,22 @@ struct destination {
     uint64_t visited;          /* route generation that has seen it: once a publish */
 };
 
+/** struct binding - what matching reads is together, with the key's octets behind it */
 struct binding {
     struct exchange *source;
-    struct destination *destination;
-    struct amqp_str key;             /* binding key, in this allocation */
     struct amqp_table arguments;     /* checked, in this allocation */
     bool durable;                    /* source and destination are durable: it is in the store */
     struct binding *next_from, *prev_from; /* of source->bindings */
     struct binding *next_to, *prev_to;     /* of destination->bindings */
-    struct binding *next_same, *prev_same; /* for the type's index: bindings under the same key */
-    void *index;                           /* the type's */
     struct hash_link by_identity;          /* of vhost->bindings */
+    struct binding *prev_same, *next_same; /* for the type's index: bindings under the same key */
+    struct destination *destination;
+    void *index;                           /* the type's */
+    struct amqp_str key;             /* binding key, in this allocation */
 };
+
+/* Fewer and memory waits for the processor; more and what came first is gone from the cache. */
+enum { FETCH_KEYS_MAX = 16 };
 
 struct exchange_type {
     const char *name;
@@ -61,6 +65,11 @@ struct exchange_type {
     void (*unbind)(struct exchange *exchange, struct binding *binding);
     /** add matching destinations with route_add(); 0 or -ENOMEM */
     int (*match)(struct exchange *exchange, struct amqp_str routing_key, struct route *route);
+    /**
+     * begin to bring into the processor's cache what match() will read for each of up to
+     * FETCH_KEYS_MAX keys; called while exchange->fetch_ahead
+     */
+    void (*fetch)(struct exchange *exchange, const struct amqp_str *keys, size_t n_keys);
     void (*release)(struct exchange *exchange); /* free exchange->index */
 };
 
@@ -68,6 +77,7 @@ struct exchange {
     struct destination destination;
     const struct exchange_type *type; /* NULL only for the default exchange, which route.c knows */
     void *index;                      /* the type's */
+    bool fetch_ahead;                 /* set by the type: the index is larger than the caches */
     bool durable;
     bool auto_delete;
     bool internal;

@@ -14,6 +14,22 @@
 
 enum { BUCKETS_MIN = 8 };
 
+/* Less than eight octets as a number, without a copy whose parts are waited for one by one. */
+static inline uint64_t load_short(const uint8_t *at, size_t size)
+{
+    uint32_t first, last;
+
+    if (size >= sizeof first) {
+        memcpy(&first, at, sizeof first);
+        memcpy(&last, at + size - sizeof last, sizeof last);
+        return first | (uint64_t)last << (8 * (size - sizeof last));
+    }
+    if (size == 0)
+        return 0;
+    return at[0] | (uint64_t)at[size / 2] << (8 * (size / 2)) |
+           (uint64_t)at[size - 1] << (8 * (size - 1));
+}
+
 uint64_t hash_octets(uint64_t seed, const void *data, size_t size)
 {
     const uint8_t *at = data;
@@ -24,10 +40,7 @@ uint64_t hash_octets(uint64_t seed, const void *data, size_t size)
         memcpy(&word, at, sizeof word);
         hash = hash_mix(hash ^ word);
     }
-    word = 0;
-    if (size)
-        memcpy(&word, at, size);
-    return hash_mix(hash ^ word);
+    return hash_mix(hash ^ load_short(at, size));
 }
 
 static bool resize(struct hash_table *table, size_t n_buckets)

@@ -1,5 +1,5 @@
 /*
- * key_index.h - bindings by binding key: all of a direct exchange, the literal ones of a topic one
+ * key_index.h - the bindings of a direct exchange by binding key
  *
  * Bindings under the same key form a list by next_same. Adding and removing cost the same however
  * many there are.

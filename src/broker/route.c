@@ -151,6 +151,17 @@ static const struct cached_route *recall(const struct exchange *exchange, struct
     return slot->cached;
 }
 
+void route_fetch(struct exchange *exchange, struct amqp_str *keys, size_t n_keys)
+{
+    size_t n_unknown = 0;
+
+    for (size_t i = 0; i < n_keys; i++) {
+        if (!recall(exchange, keys[i], hash_str(0, keys[i])))
+            keys[n_unknown++] = keys[i];
+    }
+    exchange->type->fetch(exchange, keys, n_unknown);
+}
+
 /* --- the walk --- */
 
 void route_init(struct route *route)

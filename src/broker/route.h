@@ -50,6 +50,14 @@ int route_message(struct route *route, struct exchange *exchange, const struct a
 /** route_add() - called by exchange types for each matching destination; 0 or -ENOMEM */
 int route_add(struct route *route, struct destination *destination);
 
+/**
+ * route_fetch() - messages with these keys are about to come: tell the exchange's type of those
+ * whose destinations are not remembered
+ * @exchange:  its type has set fetch_ahead
+ * @keys:      at most FETCH_KEYS_MAX; those that are to be fetched are moved to the front
+ */
+void route_fetch(struct exchange *exchange, struct amqp_str *keys, size_t n_keys);
+
 /** route_forget() - a binding from @exchange changed, or it goes away: free what it remembers */
 void route_forget(struct exchange *exchange);
 

@@ -90,7 +90,7 @@ static size_t consume_header(struct client *client, const uint8_t *data, size_t 
 static size_t client_consume(struct client *client, const uint8_t *data, size_t size)
 {
     uint32_t max_bytes = payload_max(client);
-    size_t at = 0;
+    size_t at = 0, looked_at = 0;
 
     if (UNLIKELY(!client->protocol_known)) {
         at = consume_header(client, data, size);
@@ -108,6 +108,8 @@ static size_t client_consume(struct client *client, const uint8_t *data, size_t 
                 receive_bad(client, scan, &frame);
             break;
         }
+        if (at >= looked_at)
+            looked_at = at + connection_look_ahead(client->connection, rest);
         connection_receive(client->connection, &frame);
         at += frame.frame_bytes;
         if (UNLIKELY(client->state == CLIENT_HANDSHAKE))

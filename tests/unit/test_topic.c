@@ -89,6 +89,8 @@ static const struct {
     { "#.*.#", "", false },                  { "#.*.#", "a", true },
     { "#.a", "a.b.a.a", true },              { "..", "..", true },
     { "..", ".", false },                    { "*.*.*", "..", true },
+    { "#.a.*", "a.a.a.b", true },            { "#.a.*.c", "a.a.c.a.c", false },
+    { "#.a.#", "a.a.a", true },              { "#.a.#.b.*", "a.b.b.c.b.d", true },
 };
 
 START_TEST(test_odd_keys_match_as_words)
@@ -114,6 +116,16 @@ static bool naive_match(const char *const *want, size_t n_want, const char *cons
     if (n_words == 0 || (strcmp(want[0], "*") != 0 && strcmp(want[0], words[0]) != 0))
         return false;
     return naive_match(want + 1, n_want - 1, words + 1, n_words - 1);
+}
+
+/* Makes no difference; here even where there is little to fetch. */
+static void fetch(const char *source, const char *routing_key)
+{
+    struct amqp_str keys[FETCH_KEYS_MAX];
+
+    for (size_t i = 0; i < N_ELEMENTS(keys); i++)
+        keys[i] = amqp_str_from(routing_key);
+    route_fetch(get_exchange(source), keys, N_ELEMENTS(keys));
 }
 
 enum { KEY_WORDS_MAX = 5, RANDOM_BINDINGS = 60, RANDOM_KEYS = 300 };
@@ -168,6 +180,7 @@ START_TEST(test_random_bindings_match_as_the_definition_says)
         else
             add(to_queue("amq.topic", name, bound[change].text));
         present[change] = !present[change];
+        fetch("amq.topic", key.text);
         route("amq.topic", key.text);
         for (size_t i = 0; i < N_ELEMENTS(bound); i++) {
             bool match = naive_match(bound[i].words, bound[i].n_words, key.words, key.n_words);
@@ -209,7 +222,75 @@ START_TEST(test_key_of_255_dots_has_256_words)
     memset(routing_key, '.', 255);
     routing_key[255] = '\0';
     add(to_queue("amq.topic", "q", "#.*"));
+    fetch("amq.topic", routing_key);
     ck_assert_str_eq(route("amq.topic", routing_key), "q");
+}
+END_TEST
+
+/* Keys that part late are split word by word; what stays finds its way when the others go. */
+START_TEST(test_keys_that_part_late_are_told_apart)
+{
+    static const char *const keys[] = {
+        "a.b.c.d.e", "a.b.c.d.f", "a.b.c.d",     "a.b.*.d.e", "a.b.*.d.#",     "a.b.*.d.",
+        "#.x.y.z",   "#.x.y.w",   "#.x.y.z.#",   "a.b.#.d.e", "a.b.#.d.#.e.f", "a..",
+        "a.",        "a",         "*.b.c.d.e",   "*.b.c.d.#", "..",            "#",
+        "#.y.*",     "#.y.#",     "#.y.*.#.z",   "#.*.y",     "#.#.y",
+    };
+    static const char *const routing_keys[] = {
+        "a.b.c.d.e", "a.b.c.d.f", "a.b.c.d", "a.b.c.d.", "a.b.d.e.f", "a.b.d.x.e.f",
+        "x.y.z",     "q.x.y.z",   "x.y.w",   "a..",      "a.",        "a", "..", "",
+    };
+    bool present[N_ELEMENTS(keys)] = { false };
+
+    for (size_t n = 0; n < 2 * N_ELEMENTS(keys); n++) {
+        size_t change = (n * 7 + (size_t)_i) % N_ELEMENTS(keys);
+
+        (present[change] ? take_away : add)(to_queue("amq.topic", keys[change], keys[change]));
+        present[change] = !present[change];
+        for (size_t k = 0; k < N_ELEMENTS(routing_keys); k++) {
+            route("amq.topic", routing_keys[k]);
+            for (size_t i = 0; i < N_ELEMENTS(keys); i++)
+                ck_assert_msg(is_routed(keys[i]) ==
+                                  (present[i] && topic_match(amqp_str_from(keys[i]),
+                                                             amqp_str_from(routing_keys[k]))),
+                              "'%s' and '%s'", keys[i], routing_keys[k]);
+        }
+    }
+}
+END_TEST
+
+/* The first of several bindings of one key goes first, as leaves and at a node. */
+START_TEST(test_bindings_of_one_key_go_in_any_order)
+{
+    static const char *const keys[] = { "a.*.c", "a.b", "#.z" };
+
+    for (int with_neighbours = 0; with_neighbours < 2; with_neighbours++) {
+        for (size_t i = 0; i < N_ELEMENTS(keys); i++) {
+            add(to_queue("amq.topic", "1", keys[i]));
+            add(to_queue("amq.topic", "2", keys[i]));
+            add(to_queue("amq.topic", "3", keys[i]));
+        }
+        if (with_neighbours) {
+            add(to_queue("amq.topic", "n", "a.*.c.d"));
+            add(to_queue("amq.topic", "n", "a.b.c.d"));
+            add(to_queue("amq.topic", "n", "#.z.y"));
+        }
+        for (size_t i = 0; i < N_ELEMENTS(keys); i++)
+            take_away(to_queue("amq.topic", "1", keys[i]));
+        ck_assert_str_eq(route("amq.topic", "a.x.c"), "2 3");
+        ck_assert_str_eq(route("amq.topic", "a.b"), "2 3");
+        ck_assert_str_eq(route("amq.topic", "x.z"), "2 3");
+        for (size_t i = 0; i < N_ELEMENTS(keys); i++)
+            take_away(to_queue("amq.topic", "3", keys[i]));
+        ck_assert_str_eq(route("amq.topic", "a.x.c"), "2");
+        ck_assert_str_eq(route("amq.topic", "a.b"), "2");
+        ck_assert_str_eq(route("amq.topic", "x.z"), "2");
+        for (size_t i = 0; i < N_ELEMENTS(keys); i++)
+            take_away(to_queue("amq.topic", "2", keys[i]));
+        ck_assert_str_eq(route("amq.topic", "a.x.c"), "");
+        ck_assert_str_eq(route("amq.topic", "a.b"), "");
+        ck_assert_str_eq(route("amq.topic", "x.z"), "");
+    }
 }
 END_TEST
 
@@ -223,6 +304,7 @@ START_TEST(test_hundred_thousand_bindings_come_and_go)
         add(to_queue("amq.topic", "q", key));
     }
     ck_assert_uint_eq(get_exchange("amq.topic")->binding_count, N);
+    ck_assert(get_exchange("amq.topic")->fetch_ahead);
     ck_assert_str_eq(route("amq.topic", "device.50000.x"), "q");
     ck_assert_str_eq(route("amq.topic", "device.50001.x"), "");
     for (int i = 0; i < N; i++) {
@@ -230,6 +312,7 @@ START_TEST(test_hundred_thousand_bindings_come_and_go)
         take_away(to_queue("amq.topic", "q", key));
     }
     ck_assert_uint_eq(get_exchange("amq.topic")->binding_count, 0);
+    ck_assert(!get_exchange("amq.topic")->fetch_ahead);
     ck_assert_str_eq(route("amq.topic", "device.50000.x"), "");
 }
 END_TEST
@@ -249,6 +332,8 @@ int main(void)
     tcase_add_loop_test(tcase, test_random_bindings_match_as_the_definition_says, 0, 20);
     tcase_add_test(tcase, test_many_hashes_cost_little);
     tcase_add_test(tcase, test_key_of_255_dots_has_256_words);
+    tcase_add_loop_test(tcase, test_keys_that_part_late_are_told_apart, 0, 8);
+    tcase_add_test(tcase, test_bindings_of_one_key_go_in_any_order);
     tcase_add_test(tcase, test_hundred_thousand_bindings_come_and_go);
     suite_add_tcase(suite, tcase);
     return unit_run(suite);
