@@ -130,7 +130,7 @@ int meta_put_queue(struct queue *queue)
 
     amqp_table_put_int(&writer, "id", (int64_t)queue->id);
     amqp_table_put_bool(&writer, "auto_delete", queue->auto_delete);
-    put_table(&writer, queue->arguments);
+    put_table(&writer, queue_arguments(queue));
     return meta_put(vhost->broker, STORE_KIND_QUEUE,
                     META_KEY(vhost->name_str, queue->destination.name), &writer);
 }

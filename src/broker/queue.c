@@ -20,30 +20,22 @@
 #include "broker/queue-internal.h"
 #include "broker/vhost.h"
 
-static int copy_name(struct queue *queue, struct amqp_str name)
+/* The queue and what it is called and declared with are one allocation. */
+static struct queue *allocate(const struct queue_properties *properties)
 {
-    char *copy = malloc(name.size + 1);
+    struct amqp_table arguments = properties->arguments;
+    struct amqp_str name = properties->name;
+    struct queue *queue =
+        calloc(1, offsetof(struct queue, octets) + name.size + 1 + arguments.size);
 
-    if (!copy)
-        return -ENOMEM;
-    memcpy(copy, name.data, name.size);
-    copy[name.size] = '\0';
-    queue->destination.name = (struct amqp_str){ copy, name.size };
-    return 0;
-}
-
-static int copy_arguments(struct queue *queue, struct amqp_table arguments)
-{
-    uint8_t *copy;
-
-    if (arguments.size == 0)
-        return 0;
-    copy = malloc(arguments.size);
-    if (!copy)
-        return -ENOMEM;
-    memcpy(copy, arguments.data, arguments.size);
-    queue->arguments = (struct amqp_table){ copy, arguments.size };
-    return 0;
+    if (!queue)
+        return NULL;
+    memcpy(queue->octets, name.data, name.size);
+    queue->destination.name = (struct amqp_str){ queue->octets, name.size };
+    if (arguments.size)
+        memcpy(queue->octets + name.size + 1, arguments.data, arguments.size);
+    queue->arguments_bytes = (uint32_t)arguments.size;
+    return queue;
 }
 
 static void queue_free(struct queue *queue)
@@ -52,8 +44,6 @@ static void queue_free(struct queue *queue)
     ready_release(&queue->ready);
     expiry_release(&queue->expiry);
     queue_settings_free(queue->settings);
-    free((char *)queue->destination.name.data);
-    free((uint8_t *)queue->arguments.data);
     free(queue);
 }
 DEFINE_OWNED(queue_free, struct queue *)
@@ -61,7 +51,7 @@ DEFINE_OWNED(queue_free, struct queue *)
 int queue_new(struct vhost *vhost, const struct queue_properties *properties,
               struct queue **ret_queue)
 {
-    OWNED(queue_free) struct queue *queue = calloc(1, sizeof *queue);
+    OWNED(queue_free) struct queue *queue = allocate(properties);
     struct store *store = vhost->broker->store;
     int rc;
 
@@ -79,18 +69,13 @@ int queue_new(struct vhost *vhost, const struct queue_properties *properties,
     queue->owner = properties->owner;
     queue->last_used_ms = vhost->broker->now_ms;
     queue->timer.fire = queue_on_timer;
-    rc = copy_name(queue, properties->name);
+    rc = queue_settings_compile(queue, &queue->settings);
     if (!rc)
-        rc = copy_arguments(queue, properties->arguments);
-    if (!rc)
-        rc = queue_settings_compile(queue, &queue->settings);
+        rc = vhost_add_queue(vhost, queue);
     if (rc)
         return rc;
     if (queue->durable && store)
         queue->id = properties->id ? properties->id : store_new_queue_id(store);
-    HASH_ADD_KEYPTR(by_name, vhost->queues, queue->destination.name.data,
-                    queue->destination.name.size, queue);
-    vhost->queue_count++;
     if (queue->owner)
         DL_APPEND2(queue->owner->exclusive_queues, queue, owned_prev, owned_next);
     consumer_timeout_note(vhost->broker, queue->settings->consumer_timeout_ms);
@@ -136,8 +121,7 @@ static void leave_vhost(struct queue *queue)
     struct vhost *vhost = queue_vhost(queue);
 
     policy_forget_queue(queue);
-    HASH_DELETE(by_name, vhost->queues, queue);
-    vhost->queue_count--;
+    hash_table_remove(&vhost->queues, &queue->by_name);
     vhost->broker->topology_generation++;
     if (queue->owner)
         DL_DELETE2(queue->owner->exclusive_queues, queue, owned_prev, owned_next);

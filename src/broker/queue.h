@@ -31,6 +31,7 @@
 #include "amqp/table.h"
 #include "broker/exchange.h"
 #include "broker/expiry.h"
+#include "broker/hash_table.h"
 #include "broker/queue_settings.h"
 #include "broker/ready.h"
 #include "broker/timers.h"
@@ -55,7 +56,7 @@ struct queue {
     bool dispatching;               /* in the broker's dispatch list */
     bool told_of_missing_exchange, told_of_cycle; /* by dead_letter.c, to the log */
     struct connection *owner;       /* of an exclusive queue */
-    struct amqp_table arguments;    /* owned */
+    uint32_t arguments_bytes;       /* see queue_arguments() */
     const struct queue_settings *settings; /* owned unless it is the default */
     uint64_t next_sequence;
     uint64_t delivered_mark;        /* highest stored sequence handed out */
@@ -74,7 +75,8 @@ struct queue {
     struct pending_get *gets;       /* basic.get that wait for a read */
     struct queue *dispatch_next;
     struct queue *owned_next, *owned_prev; /* of the owner's exclusive queues */
-    UT_hash_handle by_name;         /* of vhost->queues */
+    struct hash_link by_name;       /* of vhost->queues */
+    char octets[];                  /* the name, NUL, the arguments */
 };
 
 struct consumer {
@@ -97,6 +99,14 @@ struct consumer {
 static inline struct vhost *queue_vhost(const struct queue *queue)
 {
     return queue->destination.vhost;
+}
+
+/** queue_arguments() - as it was declared with; borrowed */
+static inline struct amqp_table queue_arguments(const struct queue *queue)
+{
+    const char *at = queue->octets + queue->destination.name.size + 1;
+
+    return (struct amqp_table){ (const uint8_t *)at, queue->arguments_bytes };
 }
 
 /** struct queue_properties - as declared; @name and @arguments are copied */

@@ -128,8 +128,7 @@ void audit(struct sim *sim)
     DL_FOREACH(sim->consumers, consumer)
         audit_consumer(sim, consumer);
     DL_COUNT(sim->queues, queue, count);
-    CHECK_EQUAL(sim, "vhost->queues", HASH_CNT(by_name, vhost->queues), count);
-    CHECK_EQUAL(sim, "vhost->queue_count", vhost->queue_count, count);
+    CHECK_EQUAL(sim, "vhost->queues", vhost->queues.count, count);
     DL_COUNT(sim->exchanges, exchange, count); /* three predeclared ones are not in the model */
     CHECK_EQUAL(sim, "vhost->exchanges", HASH_CNT(by_name, vhost->exchanges), count + 3);
     DL_COUNT(sim->bindings, binding, count);
