@@ -25,27 +25,38 @@ struct route_cache;
 
 /** struct destination - what a binding points to; first member of struct queue, struct exchange */
 struct destination {
-    bool is_exchange;
-    bool told_of_arguments;    /* by argument_notes.c, to the log */
     struct vhost *vhost;
     struct amqp_str name;      /* owned by the queue or exchange, NUL after it */
     struct binding *bindings;  /* bindings *to* it: list by next_to */
-    uint32_t binding_count;
     uint64_t visited;          /* route generation that has seen it: once a publish */
+    uint32_t binding_count;
+    bool is_exchange;
+    bool told_of_arguments;    /* by argument_notes.c, to the log */
 };
 
 struct binding {
     struct exchange *source;
     struct destination *destination;
     struct amqp_str key;             /* binding key, in this allocation */
-    struct amqp_table arguments;     /* checked, in this allocation */
+    uint32_t arguments_bytes;        /* see binding_arguments() */
     bool durable;                    /* source and destination are durable: it is in the store */
     struct binding *next_from, *prev_from; /* of source->bindings */
     struct binding *next_to, *prev_to;     /* of destination->bindings */
     struct binding *next_same, *prev_same; /* for the type's index: bindings under the same key */
-    void *index;                           /* the type's */
-    struct hash_link by_identity;          /* of vhost->bindings */
+    union {
+        void *index;             /* the type's */
+        struct hash_link by_key; /* of a key_index, for the first binding under its key */
+    };
+    struct hash_link by_identity; /* of vhost->bindings */
 };
+
+/** binding_arguments() - as it was made with, checked; they lie behind the key */
+static inline struct amqp_table binding_arguments(const struct binding *binding)
+{
+    const char *at = binding->key.data + binding->key.size + 1;
+
+    return (struct amqp_table){ (const uint8_t *)at, binding->arguments_bytes };
+}
 
 struct exchange_type {
     const char *name;

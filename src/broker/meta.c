@@ -144,7 +144,8 @@ void meta_delete_queue(struct queue *queue)
 
 static struct meta_key binding_key(const struct binding *binding)
 {
-    struct amqp_str arguments = { (const char *)binding->arguments.data, binding->arguments.size };
+    struct amqp_table table = binding_arguments(binding);
+    struct amqp_str arguments = { (const char *)table.data, table.size };
 
     return *META_KEY(binding->source->destination.vhost->name_str,
                      binding->source->destination.name,
