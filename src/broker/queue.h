@@ -16,6 +16,9 @@
  * as a shell (`deleted`) until the last is settled. A cancelled consumer likewise lives until its
  * last delivery is settled.
  *
+ * There may be very many queues that do nothing, so a queue is small: what few have is made when
+ * they need it (struct queue_rare, ready.h, expiry.h).
+ *
  * Durable queues have an id in the store. A persistent message in a durable queue (any message in a
  * quorum queue) is a *stored* entry; everything else is in memory only, unless memory runs low:
  * then what comes to a long queue is *paged*, which is to say stored under an id of its own, of
