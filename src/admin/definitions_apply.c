@@ -226,7 +226,7 @@ static int make_queue(struct vhost *vhost, const json_t *object, struct amqp_tab
 
 static void report_arguments(const struct import *import, const struct queue *queue)
 {
-    struct amqp_table_iter iter = amqp_table_begin(queue->arguments);
+    struct amqp_table_iter iter = amqp_table_begin(queue_arguments(queue));
     char names[NAMES_BYTES];
     struct amqp_text text = amqp_text_over(names, sizeof names);
     struct amqp_str name;

@@ -52,7 +52,7 @@ static struct binding *find(const struct binding_request *request, uint64_t iden
 
         if (binding->source == request->source && binding->destination == request->destination &&
             amqp_str_equal(binding->key, request->key) &&
-            amqp_table_equal(binding->arguments, request->arguments))
+            amqp_table_equal(binding_arguments(binding), request->arguments))
             return binding;
     }
     return NULL;
@@ -79,7 +79,7 @@ static struct binding *new_binding(const struct binding_request *request)
     at = (uint8_t *)(binding + 1);
     binding->key = (struct amqp_str){ (const char *)at, key.size };
     at = wire_store8(wire_store(at, key.data, key.size), '\0');
-    binding->arguments = (struct amqp_table){ at, arguments.size };
+    binding->arguments_bytes = (uint32_t)arguments.size;
     wire_store(at, arguments.data, arguments.size);
     return binding;
 }

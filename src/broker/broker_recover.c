@@ -233,6 +233,13 @@ static int recover_exchange(struct recovery *recovery, const struct record *reco
     return exchange_new(vhost, &properties, &exchange);
 }
 
+static bool is_left_out(const struct record *record, const char *name)
+{
+    struct amqp_value value;
+
+    return !amqp_table_get(record->value, amqp_str_from(name), &value);
+}
+
 static int remember_queue(struct recovery *recovery, struct queue *queue)
 {
     struct recovered_queue *recovered = calloc(1, sizeof *recovered);
@@ -257,8 +264,12 @@ static int recover_queue(struct recovery *recovery, const struct record *record)
     int64_t id;
     int rc;
 
-    if (!vhost || !get_int(record, "id", &id) || id <= 0 ||
-        !get_bool(record, "auto_delete", &properties.auto_delete) ||
+    if (!vhost || !get_int(record, "id", &id) || id <= 0)
+        return -EBADMSG;
+    if (!is_left_out(record, "auto_delete") &&
+        !get_bool(record, "auto_delete", &properties.auto_delete))
+        return -EBADMSG;
+    if (!is_left_out(record, "arguments") &&
         !get_table(record, "arguments", &properties.arguments))
         return -EBADMSG;
     properties.id = (uint64_t)id;

@@ -75,7 +75,7 @@ struct channel {
     struct amqp_str last_queue;  /* most recently declared; owned; data NULL: none */
     struct exchange *publish_exchange;   /* last one published to, permission checked... */
     uint64_t publish_generation;         /* ...while broker->route_generation's topology is this */
-    struct queue *get_queue;     /* a basic.get waits in its queue->gets; NULL: none */
+    struct queue *get_queue;     /* a basic.get waits among its gets; NULL: none */
     struct direct_reply *direct_reply; /* consumes from amq.rabbitmq.reply-to; NULL: does not */
     bool in_confirm_list, in_waiting_list;
     struct channel *confirm_next, *confirm_prev;

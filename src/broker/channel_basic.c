@@ -448,12 +448,13 @@ static int finish_get(struct channel *channel, struct queue *queue, struct queue
 
 static int wait_for_get(struct channel *channel, struct queue *queue, bool no_ack)
 {
-    struct pending_get *get = malloc(sizeof *get);
+    struct queue_rare *rare = queue_rare(queue);
+    struct pending_get *get = rare ? malloc(sizeof *get) : NULL;
 
     if (!get)
         return -ENOMEM;
     *get = (struct pending_get){ .channel = channel, .no_ack = no_ack };
-    LL_APPEND(queue->gets, get);
+    LL_APPEND(rare->gets, get);
     channel->get_queue = queue_ref(queue);
     connection_pause(channel->connection, CONNECTION_PAUSE_GET);
     return 0;
@@ -479,16 +480,17 @@ void channel_finish_get(struct channel *channel, struct queue *queue, struct que
 
 void channel_abandon_get(struct channel *channel)
 {
-    struct pending_get *get;
+    struct pending_get **gets, *get;
 
     if (!channel->get_queue)
         return;
-    LL_FOREACH(channel->get_queue->gets, get) {
+    gets = &channel->get_queue->rare->gets;
+    LL_FOREACH(*gets, get) {
         if (get->channel == channel)
             break;
     }
     assert(get);
-    LL_DELETE(channel->get_queue->gets, get);
+    LL_DELETE(*gets, get);
     free(get);
     stop_waiting(channel);
 }

@@ -48,7 +48,7 @@ struct connection {
     struct vhost *vhost;
     const struct permissions *permissions; /* valid while auth_generation is... */
     uint64_t permissions_generation;
-    struct queue *exclusive_queues; /* by owned_next */
+    struct queue_rare *exclusive_queues; /* of them, by owned_next */
     char *name;
     uint8_t *client_properties;  /* the table as it came, for management; owned */
     size_t client_properties_bytes;

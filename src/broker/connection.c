@@ -51,7 +51,7 @@ void connection_shut_down(struct connection *connection)
     HASH_ITER(by_number, connection->channels, channel, next)
         channel_free(channel);
     while (connection->exclusive_queues)
-        queue_delete(connection->exclusive_queues);
+        queue_delete(connection->exclusive_queues->queue);
     if (connection->counted) {
         connection->vhost->connection_count--;
         connection->user->connections--;

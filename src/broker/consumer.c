@@ -78,17 +78,18 @@ void consumer_rotate(struct consumer *consumer)
 static void wait_for_activity(struct consumer *consumer)
 {
     consumer->waiting = true;
-    insert_by_priority(&consumer->queue->waiting_consumers, consumer);
+    insert_by_priority(&consumer->queue->rare->waiting_consumers, consumer);
 }
 
 static void activate_next(struct queue *queue)
 {
-    struct consumer *next = queue->waiting_consumers;
+    struct queue_rare *rare = queue->rare;
+    struct consumer *next = rare->waiting_consumers;
 
-    queue->active = next;
+    rare->active = next;
     if (!next)
         return;
-    DL_DELETE(queue->waiting_consumers, next);
+    DL_DELETE(rare->waiting_consumers, next);
     make_ready(next);
     queue_wake(queue);
 }
@@ -112,6 +113,8 @@ int consumer_new(struct channel *channel, struct queue *queue,
 
     if (rc)
         return rc;
+    if (queue->settings->single_active && !queue_rare(queue))
+        return -ENOMEM;
     consumer = calloc(1, sizeof *consumer + properties->tag.size + 1);
     if (!consumer)
         return -ENOMEM;
@@ -129,11 +132,11 @@ int consumer_new(struct channel *channel, struct queue *queue,
     queue->consumer_count++;
     queue->had_consumer = true;
     queue->exclusive_consumer = exclusive;
-    if (queue->settings->single_active && queue->active) {
+    if (queue->settings->single_active && queue->rare->active) {
         wait_for_activity(consumer);
     } else {
         if (queue->settings->single_active)
-            queue->active = consumer;
+            queue->rare->active = consumer;
         make_ready(consumer);
     }
     queue_wake(queue);
@@ -154,12 +157,12 @@ void consumer_cancel(struct consumer *consumer)
     assert(consumer->channel);
     HASH_DELETE(by_tag, consumer->channel->consumers, consumer);
     if (consumer->waiting)
-        DL_DELETE(queue->waiting_consumers, consumer);
+        DL_DELETE(queue->rare->waiting_consumers, consumer);
     else if (consumer->blocked)
         DL_DELETE(queue->blocked_consumers, consumer);
     else
         DL_DELETE(queue->ready_consumers, consumer);
-    if (consumer == queue->active)
+    if (queue->rare && consumer == queue->rare->active)
         activate_next(queue);
     queue->consumer_count--;
     if (consumer->exclusive)
@@ -193,7 +196,9 @@ static struct consumer *any_consumer(const struct queue *queue)
 {
     if (queue->ready_consumers)
         return queue->ready_consumers;
-    return queue->blocked_consumers ? queue->blocked_consumers : queue->waiting_consumers;
+    if (queue->blocked_consumers)
+        return queue->blocked_consumers;
+    return queue->rare ? queue->rare->waiting_consumers : NULL;
 }
 
 void queue_cancel_consumers(struct queue *queue)

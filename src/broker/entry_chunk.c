@@ -20,6 +20,7 @@ enum column {
 };
 
 enum {
+    ENTRY_CHUNK_GROWTH = 4,
     RUN_MAX_BYTES = 2 + 8,
     PACKED_MAX_BYTES = COLUMNS * ENTRY_CHUNK * RUN_MAX_BYTES,
     /* Packing to more than this gains too little for the time that it takes. */
@@ -27,21 +28,34 @@ enum {
     HELD_FLAGS = ENTRY_RESIDENT | ENTRY_FETCHING | ENTRY_LOST,
 };
 
-static_assert(ENTRY_CHUNK <= UINT8_MAX, "the length of a run is one octet");
+static_assert(ENTRY_CHUNK <= UINT8_MAX, "the length of a run and a capacity are one octet");
+static_assert(ENTRY_CHUNK_FIRST * ENTRY_CHUNK_GROWTH * ENTRY_CHUNK_GROWTH == ENTRY_CHUNK,
+              "a chunk that grows comes to the size of the others");
 
-struct entry_chunk *entry_chunk_new(void)
+struct entry_chunk *entry_chunk_new(uint8_t capacity)
 {
-    struct entry_chunk *chunk =
-        malloc(sizeof *chunk + ENTRY_CHUNK * sizeof(struct queue_entry));
+    struct entry_chunk *chunk = malloc(sizeof *chunk + capacity * sizeof(struct queue_entry));
 
     if (chunk)
-        entry_chunk_clear(chunk);
+        *chunk = (struct entry_chunk){ .capacity = capacity };
+    return chunk;
+}
+
+struct entry_chunk *entry_chunk_grow(struct entry_chunk *chunk)
+{
+    uint8_t capacity = (uint8_t)(chunk->capacity * ENTRY_CHUNK_GROWTH);
+
+    assert(chunk->capacity < ENTRY_CHUNK);
+    assert(!chunk->frozen);
+    chunk = realloc(chunk, sizeof *chunk + capacity * sizeof(struct queue_entry));
+    if (chunk)
+        chunk->capacity = capacity;
     return chunk;
 }
 
 void entry_chunk_clear(struct entry_chunk *chunk)
 {
-    *chunk = (struct entry_chunk){ 0 };
+    *chunk = (struct entry_chunk){ .capacity = chunk->capacity };
 }
 
 bool entry_chunk_can_freeze(const struct entry_chunk *chunk)
@@ -206,9 +220,10 @@ void entry_chunk_thaw(const struct entry_chunk *frozen, struct entry_chunk *ret_
     size_t size = 0;
 
     assert(frozen->frozen);
-    assert(frozen->live <= ENTRY_CHUNK);
+    assert(frozen->live <= ret_chunk->capacity);
     *ret_chunk = (struct entry_chunk){ .end = frozen->live,
                                        .live = frozen->live,
+                                       .capacity = ret_chunk->capacity,
                                        .last_sequence = frozen->last_sequence };
     for (int column = 0; column < COLUMNS; column++)
         size += unpack_column(packed + size, frozen->live, (enum column)column,

@@ -1,5 +1,8 @@
 /*
- * entry_chunk.h - 64 entries of a queue, in full or packed
+ * entry_chunk.h - up to 64 entries of a queue, in full or packed
+ *
+ * A queue's first chunk has room for 4 entries and grows to 16 and 64: most queues never hold more
+ * than a few messages, and a chunk stays with its queue when it is empty.
  *
  * A chunk in use is an array of entries, 32 octets each. In the middle of a long queue nobody looks
  * at them for a while, and they are all alike: sequences and locations count by one, sizes and
@@ -33,7 +36,7 @@ enum {
     ENTRY_PAGED = 128,      /* transient, but in the store for want of memory: settle it there */
 };
 
-enum { ENTRY_CHUNK = 64 }; /* entries in a chunk */
+enum { ENTRY_CHUNK = 64, ENTRY_CHUNK_FIRST = 4 }; /* entries in a chunk, and in a queue's first */
 
 struct queue_entry {
     uint64_t sequence;
@@ -51,13 +54,22 @@ struct queue_entry {
 struct entry_chunk {
     uint32_t first, end; /* places in use, holes included */
     uint32_t live;
+    uint8_t capacity;       /* places there are; 0 when frozen */
     bool frozen;            /* entries[] is not there: packed octets are */
     uint64_t last_sequence; /* of the place before `end`, hole or not */
     struct queue_entry entries[];
 };
 
 /** entry_chunk_new() - an empty one, not frozen; NULL: no memory. Freed with free() */
-struct entry_chunk *entry_chunk_new(void);
+struct entry_chunk *entry_chunk_new(uint8_t capacity);
+
+/**
+ * entry_chunk_grow() - one that takes the place of @chunk, with room for more
+ * @chunk: of less than ENTRY_CHUNK entries; moved, but on failure
+ *
+ * Return: NULL without memory.
+ */
+struct entry_chunk *entry_chunk_grow(struct entry_chunk *chunk);
 
 /** entry_chunk_clear() - make it empty again; it is not frozen */
 void entry_chunk_clear(struct entry_chunk *chunk);

@@ -25,28 +25,39 @@ struct route_cache;
 
 /** struct destination - what a binding points to; first member of struct queue, struct exchange */
 struct destination {
-    bool is_exchange;
-    bool told_of_arguments;    /* by argument_notes.c, to the log */
     struct vhost *vhost;
     struct amqp_str name;      /* owned by the queue or exchange, NUL after it */
     struct binding *bindings;  /* bindings *to* it: list by next_to */
-    uint32_t binding_count;
     uint64_t visited;          /* route generation that has seen it: once a publish */
+    uint32_t binding_count;
+    bool is_exchange;
+    bool told_of_arguments;    /* by argument_notes.c, to the log */
 };
 
 /** struct binding - what matching reads is together, with the key's octets behind it */
 struct binding {
     struct exchange *source;
-    struct amqp_table arguments;     /* checked, in this allocation */
-    bool durable;                    /* source and destination are durable: it is in the store */
     struct binding *next_from, *prev_from; /* of source->bindings */
     struct binding *next_to, *prev_to;     /* of destination->bindings */
     struct hash_link by_identity;          /* of vhost->bindings */
     struct binding *prev_same, *next_same; /* for the type's index: bindings under the same key */
+    uint32_t arguments_bytes;              /* see binding_arguments() */
+    bool durable;                /* source and destination are durable: it is in the store */
     struct destination *destination;
-    void *index;                           /* the type's */
-    struct amqp_str key;             /* binding key, in this allocation */
+    union {
+        void *index;             /* the type's */
+        struct hash_link by_key; /* of a key_index, for the first binding under its key */
+    };
+    struct amqp_str key;         /* binding key, in this allocation */
 };
+
+/** binding_arguments() - as it was made with, checked; they lie behind the key */
+static inline struct amqp_table binding_arguments(const struct binding *binding)
+{
+    const char *at = binding->key.data + binding->key.size + 1;
+
+    return (struct amqp_table){ (const uint8_t *)at, binding->arguments_bytes };
+}
 
 /* Fewer and memory waits for the processor; more and what came first is gone from the cache. */
 enum { FETCH_KEYS_MAX = 16 };

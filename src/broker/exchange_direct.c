@@ -8,10 +8,22 @@
 #include "broker/key_index.h"
 #include "broker/route.h"
 
+/* Few messages come with a key that has no binding, so fewer empty buckets do no harm. */
+enum { KEYS_PER_BUCKET = 1 };
+
+static struct key_index *new_index(void)
+{
+    struct key_index *index = calloc(1, sizeof *index);
+
+    if (index)
+        index->keys.fill = KEYS_PER_BUCKET;
+    return index;
+}
+
 static int direct_bind(struct exchange *exchange, struct binding *binding)
 {
     if (!exchange->index)
-        exchange->index = calloc(1, sizeof(struct key_index));
+        exchange->index = new_index();
     return exchange->index ? key_index_add(exchange->index, binding) : -ENOMEM;
 }
 

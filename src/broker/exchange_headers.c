@@ -152,9 +152,9 @@ static size_t count_rows(const struct match_mode *mode, struct amqp_table argume
 
 static struct predicate *compile(struct binding *binding)
 {
-    const struct match_mode *mode = mode_of(binding->arguments);
-    struct amqp_table_iter iter = amqp_table_begin(binding->arguments);
-    size_t n_rows = count_rows(mode, binding->arguments);
+    const struct match_mode *mode = mode_of(binding_arguments(binding));
+    struct amqp_table_iter iter = amqp_table_begin(binding_arguments(binding));
+    size_t n_rows = count_rows(mode, binding_arguments(binding));
     struct predicate *predicate;
     struct amqp_value value;
     struct amqp_str key;

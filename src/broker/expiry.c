@@ -20,7 +20,7 @@ void expiry_init(struct expiry *expiry)
 
 void expiry_release(struct expiry *expiry)
 {
-    free(expiry->heap);
+    free(expiry->order);
     *expiry = (struct expiry){ 0 };
 }
 
@@ -62,34 +62,43 @@ static void sift_up(struct expiry_record *heap, uint32_t at)
 
 static int add(struct expiry *expiry, const struct queue_entry *entry)
 {
-    if (expiry->count == expiry->capacity) {
-        uint32_t capacity = expiry->capacity ? expiry->capacity * 2 : EXPIRY_FIRST_CAPACITY;
-        struct expiry_record *heap = realloc(expiry->heap, capacity * sizeof *heap);
+    struct expiry_order *order = expiry->order;
 
-        if (!heap)
+    if (!order || order->count == order->capacity) {
+        uint32_t capacity = order ? order->capacity * 2 : EXPIRY_FIRST_CAPACITY;
+
+        order = realloc(order, sizeof *order + capacity * sizeof order->heap[0]);
+        if (!order)
             return -ENOMEM;
-        expiry->heap = heap;
-        expiry->capacity = capacity;
+        if (!expiry->order)
+            order->count = order->stale = 0;
+        order->capacity = capacity;
+        expiry->order = order;
     }
-    expiry->heap[expiry->count] =
+    order->heap[order->count] =
         (struct expiry_record){ entry->expires_ms, entry->sequence << 8 | entry->priority };
-    sift_up(expiry->heap, expiry->count++);
+    sift_up(order->heap, order->count++);
     return 0;
+}
+
+/* The latest time, when a message with or without one (EXPIRY_NEVER) comes after the others. */
+static uint64_t latest_with(const struct expiry *expiry, uint64_t expires_ms)
+{
+    if (expires_ms != EXPIRY_NEVER || expiry->latest_ms == 0 || expiry->latest_ms == EXPIRY_NEVER)
+        return expires_ms;
+    return EXPIRY_NEVER_AFTER_TIMES;
 }
 
 int expiry_admit(struct expiry *expiry, struct queue_entry *entry, bool alone, bool ordered)
 {
-    uint64_t expires_ms = entry->expires_ms ? entry->expires_ms : UINT64_MAX;
+    uint64_t expires_ms = entry->expires_ms ? entry->expires_ms : EXPIRY_NEVER;
     int rc;
 
     entry->flags &= (uint8_t)~ENTRY_TIMED;
-    if (alone) {
+    if (alone)
         expiry->latest_ms = 0;
-        expiry->in_step = false;
-    }
     if (!ordered && expires_ms >= expiry->latest_ms) {
-        expiry->latest_ms = expires_ms;
-        expiry->in_step |= entry->expires_ms != 0;
+        expiry->latest_ms = latest_with(expiry, expires_ms);
         return 0;
     }
     if (!entry->expires_ms)
@@ -112,45 +121,52 @@ static struct queue_entry *find(struct ready *ready, const struct expiry_record 
 
 static void pop(struct expiry *expiry)
 {
-    if (--expiry->count == 0) {
-        free(expiry->heap);
-        expiry->heap = NULL;
-        expiry->capacity = expiry->stale = 0;
+    struct expiry_order *order = expiry->order;
+
+    if (--order->count == 0) {
+        free(TAKE(expiry->order));
         return;
     }
-    expiry->heap[0] = expiry->heap[expiry->count];
-    sift_down(expiry->heap, 0, expiry->count);
+    order->heap[0] = order->heap[order->count];
+    sift_down(order->heap, 0, order->count);
 }
 
 /* Keeps the records of messages that are still there, and makes a heap of them again. */
 static void drop_stale(struct expiry *expiry, struct ready *ready)
 {
+    struct expiry_order *order = expiry->order;
     uint32_t kept = 0;
 
-    for (uint32_t i = 0; i < expiry->count; i++)
-        if (find(ready, &expiry->heap[i]))
-            expiry->heap[kept++] = expiry->heap[i];
-    expiry->count = kept;
-    expiry->stale = 0;
+    for (uint32_t i = 0; i < order->count; i++)
+        if (find(ready, &order->heap[i]))
+            order->heap[kept++] = order->heap[i];
+    if (kept == 0) {
+        free(TAKE(expiry->order));
+        return;
+    }
+    order->count = kept;
+    order->stale = 0;
     for (uint32_t i = kept / 2; i-- > 0;)
-        sift_down(expiry->heap, i, kept);
+        sift_down(order->heap, i, kept);
 }
 
 bool expiry_take_due(struct expiry *expiry, struct ready *ready, uint64_t wall_ms,
                      struct queue_entry *ret_entry)
 {
-    if (UNLIKELY(expiry->stale > expiry->count / 2 + EXPIRY_STALE_ALLOWED))
+    struct expiry_order *order = expiry->order;
+
+    if (UNLIKELY(order && order->stale > order->count / 2 + EXPIRY_STALE_ALLOWED))
         drop_stale(expiry, ready);
-    while (expiry->count && expiry->heap[0].expires_ms <= wall_ms) {
-        struct queue_entry *entry = find(ready, &expiry->heap[0]);
+    while ((order = expiry->order) && order->heap[0].expires_ms <= wall_ms) {
+        struct queue_entry *entry = find(ready, &order->heap[0]);
 
         pop(expiry);
         if (entry) {
             ready_remove(ready, entry, ret_entry);
             return true;
         }
-        if (expiry->stale)
-            expiry->stale--;
+        if (expiry->order && expiry->order->stale)
+            expiry->order->stale--;
     }
     return false;
 }

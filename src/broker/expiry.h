@@ -22,12 +22,20 @@ struct expiry_record {
     uint64_t place; /* sequence << 8 | priority */
 };
 
-struct expiry {
-    struct expiry_record *heap;
+/** struct expiry_order - a binary heap, the earliest first; it is freed when it becomes empty */
+struct expiry_order {
     uint32_t count, capacity;
-    uint32_t stale;      /* records whose message has gone, as far as is known */
-    uint64_t latest_ms;  /* latest time among the messages outside the order; UINT64_MAX: never */
-    bool in_step;        /* some message outside the order has a time */
+    uint32_t stale; /* records whose message has gone, as far as is known */
+    struct expiry_record heap[];
+};
+
+/* Of expiry.latest_ms: later than any time. */
+#define EXPIRY_NEVER UINT64_MAX              /* a message has no time, and none before it has one */
+#define EXPIRY_NEVER_AFTER_TIMES (UINT64_MAX - 1) /* it has none, but some before it have */
+
+struct expiry {
+    struct expiry_order *order; /* NULL: empty */
+    uint64_t latest_ms; /* latest time among the messages outside the order; 0: there are none */
 };
 
 void expiry_init(struct expiry *expiry);
@@ -45,14 +53,14 @@ int expiry_admit(struct expiry *expiry, struct queue_entry *entry, bool alone, b
 /** expiry_is_idle() - no message of the queue has a time */
 static inline bool expiry_is_idle(const struct expiry *expiry)
 {
-    return !expiry->in_step && expiry->count == 0;
+    return (expiry->latest_ms == 0 || expiry->latest_ms == EXPIRY_NEVER) && !expiry->order;
 }
 
 /** expiry_leave() - an entry with ENTRY_TIMED has left the queue by another way */
 static inline void expiry_leave(struct expiry *expiry, const struct queue_entry *entry)
 {
     if (UNLIKELY(entry->flags & ENTRY_TIMED))
-        expiry->stale++;
+        expiry->order->stale++;
 }
 
 /** expiry_take_due() - remove an entry of the order whose time has come from @ready; false: none */
@@ -62,7 +70,7 @@ bool expiry_take_due(struct expiry *expiry, struct ready *ready, uint64_t wall_m
 /** expiry_next_ms() - earliest time in the order (perhaps stale); UINT64_MAX when it is empty */
 static inline uint64_t expiry_next_ms(const struct expiry *expiry)
 {
-    return expiry->count ? expiry->heap[0].expires_ms : UINT64_MAX;
+    return expiry->order ? expiry->order->heap[0].expires_ms : UINT64_MAX;
 }
 
 #endif

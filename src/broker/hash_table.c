@@ -2,9 +2,9 @@
  * hash_table.c - see hash_table.h
  *
  * The number of buckets is a power of two, doubled when there are more elements than half of the
- * buckets: most look-ups that find nothing then end at an empty bucket, without a visit to another
- * element's cold memory. An emptied table gives its buckets back, so that the owner has nothing to
- * release.
+ * buckets, unless the owner wants fewer: most look-ups that find nothing then end at an empty
+ * bucket, without a visit to another element's cold memory. An emptied table gives its buckets
+ * back, so that the owner has nothing to release.
  */
 #include "broker/hash_table.h"
 
@@ -66,13 +66,20 @@ static bool resize(struct hash_table *table, size_t n_buckets)
     return true;
 }
 
+static bool is_full(const struct hash_table *table)
+{
+    if (table->fill)
+        return table->count > table->fill * table->mask;
+    return (size_t)2 * table->count > table->mask;
+}
+
 int hash_table_add(struct hash_table *table, struct hash_link *link, uint64_t hash)
 {
     struct hash_link **bucket;
 
     if (!table->buckets && !resize(table, BUCKETS_MIN))
         return -ENOMEM;
-    if (2 * table->count > table->mask)
+    if (is_full(table))
         (void)resize(table, 2 * (table->mask + 1)); /* else its chains grow longer */
     bucket = &table->buckets[hash & table->mask];
     link->hash = hash;
@@ -93,6 +100,18 @@ void hash_table_remove(struct hash_table *table, struct hash_link *link)
     *at = link->next;
     if (--table->count == 0) {
         free(table->buckets);
-        *table = (struct hash_table){ 0 };
+        *table = (struct hash_table){ .fill = table->fill };
     }
+}
+
+struct hash_link *hash_table_walk(const struct hash_table *table, const struct hash_link *link)
+{
+    size_t bucket = link ? (link->hash & table->mask) + 1 : 0;
+
+    if (link && link->next)
+        return link->next;
+    for (; table->buckets && bucket <= table->mask; bucket++)
+        if (table->buckets[bucket])
+            return table->buckets[bucket];
+    return NULL;
 }

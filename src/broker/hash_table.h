@@ -6,6 +6,9 @@
  * when the table grows, and a table that cannot grow only gets slower.
  *
  * Not uthash, because of its size: a UT_hash_handle has 56 octets and a hash_link 16.
+ *
+ * The buckets cost 16 to 32 octets an element where there are twice as many of them as elements.
+ * An owner that has very many elements and asks for few of them per message has fewer buckets.
  */
 #ifndef BROKER_HASH_TABLE_H
 #define BROKER_HASH_TABLE_H
@@ -17,11 +20,12 @@ struct hash_link {
     uint64_t hash;
 };
 
-/** struct hash_table - starts as all zero; holds no memory while it is empty */
+/** struct hash_table - starts as all zero but for @fill; holds no memory while it is empty */
 struct hash_table {
     struct hash_link **buckets;
     size_t mask;
-    size_t count;
+    uint32_t count;
+    uint32_t fill; /* most elements for each bucket; 0: one for two buckets */
 };
 
 /** hash_mix() - spread the bits of a number; part of every hash here */
@@ -66,5 +70,16 @@ static inline struct hash_link *hash_table_next(const struct hash_link *link)
 {
     return hash_link_same(link->next, link->hash);
 }
+
+/**
+ * hash_table_walk() - visit all elements, in no order
+ * @link: the one before, in this table; NULL: begin
+ *
+ * An element added meanwhile may be visited or not; when the buckets become more (@mask tells),
+ * others may be as well.
+ *
+ * Return: NULL when that was the last one.
+ */
+struct hash_link *hash_table_walk(const struct hash_table *table, const struct hash_link *link);
 
 #endif

@@ -13,6 +13,9 @@
  *   binding           vhost source q|e destination key arguments  (none)
  *   policy, parameter, global parameter: vhost component name     json
  *
+ * Of a queue, auto_delete is left out where it is false and arguments where there are none; both
+ * may be there all the same.
+ *
  * Only what is durable is here, so that needs no member. A name in a key is its length in 4 octets,
  * big-endian, and its octets.
  */

@@ -129,8 +129,11 @@ int meta_put_queue(struct queue *queue)
     struct amqp_table_writer writer = { 0 };
 
     amqp_table_put_int(&writer, "id", (int64_t)queue->id);
-    amqp_table_put_bool(&writer, "auto_delete", queue->auto_delete);
-    put_table(&writer, queue->arguments);
+    /* There may be very many of these, so what says nothing is left out. */
+    if (queue->auto_delete)
+        amqp_table_put_bool(&writer, "auto_delete", true);
+    if (queue->arguments_bytes)
+        put_table(&writer, queue_arguments(queue));
     return meta_put(vhost->broker, STORE_KIND_QUEUE,
                     META_KEY(vhost->name_str, queue->destination.name), &writer);
 }
@@ -144,7 +147,8 @@ void meta_delete_queue(struct queue *queue)
 
 static struct meta_key binding_key(const struct binding *binding)
 {
-    struct amqp_str arguments = { (const char *)binding->arguments.data, binding->arguments.size };
+    struct amqp_table table = binding_arguments(binding);
+    struct amqp_str arguments = { (const char *)table.data, table.size };
 
     return *META_KEY(binding->source->destination.vhost->name_str,
                      binding->source->destination.name,

@@ -230,6 +230,12 @@ static bool drop(struct vhost *vhost, enum policy_kind kind, const char *name)
     return false;
 }
 
+static void begin_queues(struct vhost *vhost)
+{
+    vhost->policy_sweep.next_queue = vhost_next_queue(vhost, NULL);
+    vhost->policy_sweep.queues_mask = vhost->queues.mask;
+}
+
 static void begin_sweep(struct vhost *vhost)
 {
     struct policy_sweep *sweep = &vhost->policy_sweep;
@@ -240,7 +246,7 @@ static void begin_sweep(struct vhost *vhost)
     }
     sweep->running = true;
     sweep->next_exchange = vhost->exchanges;
-    sweep->next_queue = vhost->queues;
+    begin_queues(vhost);
     vhost->broker->policy_sweeps++;
 }
 
@@ -333,10 +339,11 @@ static int apply_to_queue(struct queue *queue)
 
 void policy_forget_queue(struct queue *queue)
 {
-    struct policy_sweep *sweep = &queue_vhost(queue)->policy_sweep;
+    struct vhost *vhost = queue_vhost(queue);
+    struct policy_sweep *sweep = &vhost->policy_sweep;
 
     if (sweep->next_queue == queue)
-        sweep->next_queue = queue->by_name.next;
+        sweep->next_queue = vhost_next_queue(vhost, queue);
 }
 
 void policy_forget_exchange(struct exchange *exchange)
@@ -363,7 +370,7 @@ static int sweep_step(struct vhost *vhost)
 {
     struct policy_sweep *sweep = &vhost->policy_sweep;
     struct exchange *exchange = sweep->next_exchange;
-    struct queue *queue = sweep->next_queue;
+    struct queue *queue;
     int rc;
 
     vhost->broker->policy_work += WORK_OBJECT;
@@ -372,13 +379,16 @@ static int sweep_step(struct vhost *vhost)
         policy_apply_to_exchange(exchange);
         return 0;
     }
+    if (sweep->queues_mask != vhost->queues.mask)
+        begin_queues(vhost); /* in another order now: some come twice, but none is left out */
+    queue = sweep->next_queue;
     if (!queue) {
         end_sweep(vhost);
         return 0;
     }
     rc = apply_to_queue(queue);
     if (!rc && sweep->next_queue == queue)
-        sweep->next_queue = queue->by_name.next;
+        sweep->next_queue = vhost_next_queue(vhost, queue);
     return rc;
 }
 

@@ -17,6 +17,12 @@ struct pending_get {
     struct pending_get *next;
 };
 
+/** queue_gets() - those that wait; NULL: none */
+static inline struct pending_get *queue_gets(const struct queue *queue)
+{
+    return queue->rare ? queue->rare->gets : NULL;
+}
+
 /** queue_release_entry() - let go of an entry that is in no structure any more */
 void queue_release_entry(struct queue *queue, struct queue_entry *entry);
 
@@ -31,6 +37,12 @@ bool queue_pop(struct queue *queue, struct queue_entry *ret_entry);
 
 /** queue_head() - the first ready entry if it is in memory; else NULL, and reading it has begun */
 struct queue_entry *queue_head(struct queue *queue);
+
+/** queue_discards() - those that wait; NULL: none */
+static inline struct discard *queue_discards(const struct queue *queue)
+{
+    return queue->rare ? queue->rare->discards : NULL;
+}
 
 /** queue_discards_are_many() - limits and times wait for the end of a read, which wakes the queue */
 bool queue_discards_are_many(const struct queue *queue);
@@ -55,7 +67,7 @@ static inline bool queue_upkeep_needed(const struct queue *queue)
 {
     return queue->settings->limited || !expiry_is_idle(&queue->expiry);
 }
-/** queue_on_timer() - queue->timer's function */
+/** queue_on_timer() - the function of its timer */
 void queue_on_timer(struct timer *timer, uint64_t now_ms);
 /** queue_set_timer() - to the next message or the queue itself that expires */
 void queue_set_timer(struct queue *queue);

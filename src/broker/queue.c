@@ -20,30 +20,22 @@
 #include "broker/queue-internal.h"
 #include "broker/vhost.h"
 
-static int copy_name(struct queue *queue, struct amqp_str name)
+/* The queue and what it is called and declared with are one allocation. */
+static struct queue *allocate(const struct queue_properties *properties)
 {
-    char *copy = malloc(name.size + 1);
+    struct amqp_table arguments = properties->arguments;
+    struct amqp_str name = properties->name;
+    struct queue *queue =
+        calloc(1, offsetof(struct queue, octets) + name.size + 1 + arguments.size);
 
-    if (!copy)
-        return -ENOMEM;
-    memcpy(copy, name.data, name.size);
-    copy[name.size] = '\0';
-    queue->destination.name = (struct amqp_str){ copy, name.size };
-    return 0;
-}
-
-static int copy_arguments(struct queue *queue, struct amqp_table arguments)
-{
-    uint8_t *copy;
-
-    if (arguments.size == 0)
-        return 0;
-    copy = malloc(arguments.size);
-    if (!copy)
-        return -ENOMEM;
-    memcpy(copy, arguments.data, arguments.size);
-    queue->arguments = (struct amqp_table){ copy, arguments.size };
-    return 0;
+    if (!queue)
+        return NULL;
+    memcpy(queue->octets, name.data, name.size);
+    queue->destination.name = (struct amqp_str){ queue->octets, name.size };
+    if (arguments.size)
+        memcpy(queue->octets + name.size + 1, arguments.data, arguments.size);
+    queue->arguments_bytes = (uint32_t)arguments.size;
+    return queue;
 }
 
 static void queue_free(struct queue *queue)
@@ -52,16 +44,30 @@ static void queue_free(struct queue *queue)
     ready_release(&queue->ready);
     expiry_release(&queue->expiry);
     queue_settings_free(queue->settings);
-    free((char *)queue->destination.name.data);
-    free((uint8_t *)queue->arguments.data);
+    free(queue->rare);
     free(queue);
 }
 DEFINE_OWNED(queue_free, struct queue *)
 
+struct queue_rare *queue_rare(struct queue *queue)
+{
+    struct queue_rare *rare = queue->rare;
+
+    if (rare)
+        return rare;
+    rare = calloc(1, sizeof *rare);
+    if (!rare)
+        return NULL;
+    rare->queue = queue;
+    rare->timer.fire = queue_on_timer;
+    queue->rare = rare;
+    return rare;
+}
+
 int queue_new(struct vhost *vhost, const struct queue_properties *properties,
               struct queue **ret_queue)
 {
-    OWNED(queue_free) struct queue *queue = calloc(1, sizeof *queue);
+    OWNED(queue_free) struct queue *queue = allocate(properties);
     struct store *store = vhost->broker->store;
     int rc;
 
@@ -76,23 +82,20 @@ int queue_new(struct vhost *vhost, const struct queue_properties *properties,
     queue->durable = properties->durable && !properties->exclusive;
     queue->exclusive = properties->exclusive;
     queue->auto_delete = properties->auto_delete;
-    queue->owner = properties->owner;
     queue->last_used_ms = vhost->broker->now_ms;
-    queue->timer.fire = queue_on_timer;
-    rc = copy_name(queue, properties->name);
+    if (properties->owner && !queue_rare(queue))
+        return -ENOMEM;
+    rc = queue_settings_compile(queue, &queue->settings);
     if (!rc)
-        rc = copy_arguments(queue, properties->arguments);
-    if (!rc)
-        rc = queue_settings_compile(queue, &queue->settings);
+        rc = vhost_add_queue(vhost, queue);
     if (rc)
         return rc;
     if (queue->durable && store)
         queue->id = properties->id ? properties->id : store_new_queue_id(store);
-    HASH_ADD_KEYPTR(by_name, vhost->queues, queue->destination.name.data,
-                    queue->destination.name.size, queue);
-    vhost->queue_count++;
-    if (queue->owner)
-        DL_APPEND2(queue->owner->exclusive_queues, queue, owned_prev, owned_next);
+    if (properties->owner) {
+        queue->rare->owner = properties->owner;
+        DL_APPEND2(properties->owner->exclusive_queues, queue->rare, owned_prev, owned_next);
+    }
     consumer_timeout_note(vhost->broker, queue->settings->consumer_timeout_ms);
     queue_set_timer(queue);
     *ret_queue = TAKE(queue);
@@ -116,7 +119,7 @@ void queue_release_entry(struct queue *queue, struct queue_entry *entry)
     if ((entry->flags & (ENTRY_STORED | ENTRY_PAGED)) && queue_vhost(queue)->broker->store)
         /* A settlement lost to want of memory only redelivers after a restart. */
         (void)store_settle(queue_vhost(queue)->broker->store,
-                           entry->flags & ENTRY_PAGED ? queue->paging_id : queue->id,
+                           entry->flags & ENTRY_PAGED ? queue->rare->paging_id : queue->id,
                            entry->sequence, location);
     if (entry->flags & ENTRY_RESIDENT)
         message_unref(entry->message);
@@ -131,19 +134,25 @@ static void drop_ready(struct queue *queue)
         queue_release_entry(queue, &entry);
 }
 
+static void leave_owner(struct queue_rare *rare)
+{
+    if (rare->owner)
+        DL_DELETE2(rare->owner->exclusive_queues, rare, owned_prev, owned_next);
+    rare->owner = NULL;
+}
+
 static void leave_vhost(struct queue *queue)
 {
     struct vhost *vhost = queue_vhost(queue);
 
     policy_forget_queue(queue);
-    HASH_DELETE(by_name, vhost->queues, queue);
-    vhost->queue_count--;
+    hash_table_remove(&vhost->queues, &queue->by_name);
     vhost->broker->topology_generation++;
-    if (queue->owner)
-        DL_DELETE2(queue->owner->exclusive_queues, queue, owned_prev, owned_next);
-    queue->owner = NULL;
     queue->deleted = true;
-    timers_cancel(&vhost->broker->timers, &queue->timer);
+    if (!queue->rare)
+        return;
+    leave_owner(queue->rare);
+    timers_cancel(&vhost->broker->timers, &queue->rare->timer);
 }
 
 void queue_delete(struct queue *queue)
@@ -158,8 +167,8 @@ void queue_delete(struct queue *queue)
         if (broker->store)
             (void)store_forget_queue(broker->store, queue->id); /* else an orphan, dropped at start */
     }
-    if (queue->paging_id)
-        (void)store_forget_queue(broker->store, queue->paging_id); /* likewise */
+    if (queue->rare && queue->rare->paging_id)
+        (void)store_forget_queue(broker->store, queue->rare->paging_id); /* likewise */
     drop_ready(queue);
     queue_cancel_consumers(queue);
     queue_answer_gets(queue);
@@ -250,6 +259,18 @@ static bool is_long(const struct queue *queue)
            queue->ready.bytes >= broker->settings.resident_bytes_max >> shift;
 }
 
+static int page_entry(struct queue *queue, struct message *message,
+                      const struct queue_entry *entry)
+{
+    struct queue_rare *rare = queue_rare(queue);
+
+    if (!rare)
+        return -ENOMEM;
+    if (!rare->paging_id)
+        rare->paging_id = store_new_queue_id(queue_vhost(queue)->broker->store);
+    return store_entry(queue, rare->paging_id, message, entry);
+}
+
 /* Gives the message to the store, where it has to go there, and takes it out of memory. */
 static int place(struct queue *queue, struct message *message, struct queue_entry *entry)
 {
@@ -262,9 +283,7 @@ static int place(struct queue *queue, struct message *message, struct queue_entr
         rc = store_entry(queue, queue->id, message, entry);
         entry->flags |= ENTRY_STORED;
     } else if (UNLIKELY(leaves)) {
-        if (!queue->paging_id)
-            queue->paging_id = store_new_queue_id(broker->store);
-        rc = store_entry(queue, queue->paging_id, message, entry);
+        rc = page_entry(queue, message, entry);
         entry->flags |= ENTRY_PAGED;
     }
     if (rc)
@@ -429,7 +448,7 @@ uint32_t queue_purge(struct queue *queue)
 int queue_check_access(const struct queue *queue, const struct connection *connection,
                        struct amqp_error *err)
 {
-    if (!queue->exclusive || queue->owner == connection)
+    if (!queue->exclusive || queue_owner(queue) == connection)
         return 0;
     return queue_raise_locked(queue, err);
 }

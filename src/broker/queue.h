@@ -16,6 +16,9 @@
  * as a shell (`deleted`) until the last is settled. A cancelled consumer likewise lives until its
  * last delivery is settled.
  *
+ * There may be very many queues that do nothing, so a queue is small: what few have is made when
+ * they need it (struct queue_rare, ready.h, expiry.h).
+ *
  * Durable queues have an id in the store. A persistent message in a durable queue (any message in a
  * quorum queue) is a *stored* entry; everything else is in memory only, unless memory runs low:
  * then what comes to a long queue is *paged*, which is to say stored under an id of its own, of
@@ -31,6 +34,7 @@
 #include "amqp/table.h"
 #include "broker/exchange.h"
 #include "broker/expiry.h"
+#include "broker/hash_table.h"
 #include "broker/queue_settings.h"
 #include "broker/ready.h"
 #include "broker/timers.h"
@@ -41,40 +45,51 @@ struct channel;
 struct connection;
 struct consumer;
 
-struct queue {
-    struct destination destination; /* first */
-    uint64_t id;                    /* in the store; 0 when not durable */
-    uint64_t paging_id;             /* in the store, of paged entries; 0 until there are some */
-    uint32_t refs;
-    bool durable;
-    bool exclusive;
-    bool auto_delete;
-    bool deleted;
-    bool had_consumer;              /* auto-delete waits for a first one */
-    bool exclusive_consumer;        /* one consumer has it alone */
-    bool dispatching;               /* in the broker's dispatch list */
-    bool told_of_missing_exchange, told_of_cycle; /* by dead_letter.c, to the log */
-    struct connection *owner;       /* of an exclusive queue */
-    struct amqp_table arguments;    /* owned */
-    const struct queue_settings *settings; /* owned unless it is the default */
-    uint64_t next_sequence;
-    uint64_t delivered_mark;        /* highest stored sequence handed out */
-    struct ready ready;
-    struct expiry expiry;
+/**
+ * struct queue_rare - what few queues have: made when the first of it is needed, kept to the end
+ *
+ * One queue in a thousand that expires must not make the others larger.
+ */
+struct queue_rare {
+    struct queue *queue;            /* whose it is */
     struct timer timer;             /* a message or the queue itself expires (queue_upkeep.c) */
-    uint64_t last_used_ms;          /* declared, got from, or left by its last consumer */
-    uint32_t unacked_count;
-    uint32_t consumer_count;
-    uint32_t fetching;              /* reads under way */
+    uint64_t paging_id;             /* in the store, of paged entries; 0 until there are some */
+    struct connection *owner;       /* of an exclusive queue */
+    struct queue_rare *owned_next, *owned_prev; /* of the owner's exclusive queues */
     uint32_t discard_count;
     uint64_t discard_bytes;         /* of their bodies */
     struct discard *discards, *discards_last; /* wait to be dead-lettered (queue_discard.c) */
-    struct consumer *ready_consumers, *blocked_consumers, *waiting_consumers;
+    struct consumer *waiting_consumers;
     struct consumer *active;        /* the single active consumer */
     struct pending_get *gets;       /* basic.get that wait for a read */
+};
+
+struct queue {
+    struct destination destination; /* first */
+    uint64_t id;                    /* in the store; 0 when not durable */
+    const struct queue_settings *settings; /* owned unless it is the default */
+    struct queue_rare *rare;        /* owned; NULL: none of it */
+    struct consumer *ready_consumers, *blocked_consumers;
+    struct ready ready;
+    struct expiry expiry;
+    uint64_t next_sequence;
+    uint64_t delivered_mark;        /* highest stored sequence handed out */
     struct queue *dispatch_next;
-    struct queue *owned_next, *owned_prev; /* of the owner's exclusive queues */
-    UT_hash_handle by_name;         /* of vhost->queues */
+    uint64_t last_used_ms;          /* declared, got from, or left by its last consumer */
+    struct hash_link by_name;       /* of vhost->queues */
+    uint32_t refs;
+    uint32_t unacked_count;
+    uint32_t consumer_count;
+    uint32_t arguments_bytes;       /* see queue_arguments() */
+    bool durable : 1;
+    bool exclusive : 1;
+    bool auto_delete : 1;
+    bool deleted : 1;
+    bool had_consumer : 1;          /* auto-delete waits for a first one */
+    bool exclusive_consumer : 1;    /* one consumer has it alone */
+    bool dispatching : 1;           /* in the broker's dispatch list */
+    bool told_of_missing_exchange : 1, told_of_cycle : 1; /* by dead_letter.c, to the log */
+    char octets[];                  /* the name, NUL, the arguments */
 };
 
 struct consumer {
@@ -86,7 +101,7 @@ struct consumer {
     bool no_ack;
     bool exclusive;
     bool blocked;            /* in queue->blocked_consumers */
-    bool waiting;            /* in queue->waiting_consumers */
+    bool waiting;            /* in the queue's waiting_consumers */
     int64_t timeout_ms;      /* x-consumer-timeout; -1: the queue's */
     struct consumer *next, *prev; /* of the queue's list */
     UT_hash_handle by_tag;   /* of channel->consumers */
@@ -97,6 +112,23 @@ struct consumer {
 static inline struct vhost *queue_vhost(const struct queue *queue)
 {
     return queue->destination.vhost;
+}
+
+/** queue_rare() - made if it is missing; NULL: no memory */
+struct queue_rare *queue_rare(struct queue *queue);
+
+/** queue_owner() - the connection of an exclusive queue; NULL for others, and once it is gone */
+static inline struct connection *queue_owner(const struct queue *queue)
+{
+    return queue->rare ? queue->rare->owner : NULL;
+}
+
+/** queue_arguments() - as it was declared with; borrowed */
+static inline struct amqp_table queue_arguments(const struct queue *queue)
+{
+    const char *at = queue->octets + queue->destination.name.size + 1;
+
+    return (struct amqp_table){ (const uint8_t *)at, queue->arguments_bytes };
 }
 
 /** struct queue_properties - as declared; @name and @arguments are copied */

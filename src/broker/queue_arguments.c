@@ -532,7 +532,7 @@ static bool is_compared(const void *context, struct amqp_str name)
 int queue_arguments_compare(struct queue *queue, struct amqp_table arguments,
                             struct amqp_error *err)
 {
-    enum argument_types type = type_of(queue->arguments);
+    enum argument_types type = type_of(queue_arguments(queue));
 
     for (size_t i = 0; i < N_ELEMENTS(arguments_known); i++) {
         const struct argument *argument = &arguments_known[i];
@@ -544,7 +544,7 @@ int queue_arguments_compare(struct queue *queue, struct amqp_table arguments,
         if (!(argument->compared & type))
             continue;
         has_received = amqp_table_get(arguments, name, &received);
-        has_current = amqp_table_get(queue->arguments, name, &current);
+        has_current = amqp_table_get(queue_arguments(queue), name, &current);
         if (amqp_str_equal(name, AMQP_STR("x-queue-type")) && is_classic(has_received, &received) &&
             is_classic(has_current, &current))
             continue;
@@ -554,6 +554,7 @@ int queue_arguments_compare(struct queue *queue, struct amqp_table arguments,
         if (rc)
             return rc;
     }
-    argument_notes_compare(&queue->destination, arguments, queue->arguments, is_compared, &type);
+    argument_notes_compare(&queue->destination, arguments, queue_arguments(queue), is_compared,
+                           &type);
     return 0;
 }

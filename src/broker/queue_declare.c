@@ -36,7 +36,7 @@ static int check_equivalence(struct queue *queue, const struct queue_properties 
     int rc;
 
     if (queue->exclusive != properties->exclusive ||
-        (queue->exclusive && queue->owner != properties->owner))
+        (queue->exclusive && queue_owner(queue) != properties->owner))
         return queue_raise_locked(queue, err);
     rc = check_flag(queue, "durable", durable, queue->durable, err);
     if (!rc)

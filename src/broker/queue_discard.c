@@ -26,28 +26,30 @@ struct discard {
 
 bool queue_discards_are_many(const struct queue *queue)
 {
-    return queue->discard_count >= queue_vhost(queue)->broker->settings.discards_max ||
-           queue->discard_bytes >= BOUND_DISCARD_BYTES;
+    const struct queue_rare *rare = queue->rare;
+
+    return rare && (rare->discard_count >= queue_vhost(queue)->broker->settings.discards_max ||
+                    rare->discard_bytes >= BOUND_DISCARD_BYTES);
 }
 
-static void append(struct queue *queue, struct discard *discard)
+static void append(struct queue_rare *rare, struct discard *discard)
 {
-    if (queue->discards)
-        queue->discards_last->next = discard;
+    if (rare->discards)
+        rare->discards_last->next = discard;
     else
-        queue->discards = discard;
-    queue->discards_last = discard;
-    queue->discard_count++;
-    queue->discard_bytes += discard->entry.body_bytes;
+        rare->discards = discard;
+    rare->discards_last = discard;
+    rare->discard_count++;
+    rare->discard_bytes += discard->entry.body_bytes;
 }
 
-static struct discard *take_first(struct queue *queue)
+static struct discard *take_first(struct queue_rare *rare)
 {
-    struct discard *discard = queue->discards;
+    struct discard *discard = rare->discards;
 
-    queue->discards = discard->next;
-    queue->discard_count--;
-    queue->discard_bytes -= discard->entry.body_bytes;
+    rare->discards = discard->next;
+    rare->discard_count--;
+    rare->discard_bytes -= discard->entry.body_bytes;
     return discard;
 }
 
@@ -61,8 +63,8 @@ static void drain(struct queue *queue)
 {
     struct discard *discard;
 
-    while (queue->discards && queue->discards->state != DISCARD_READING) {
-        discard = take_first(queue);
+    while ((discard = queue_discards(queue)) && discard->state != DISCARD_READING) {
+        (void)take_first(queue->rare); /* this one */
         if (discard->state == DISCARD_READY) {
             if (is_dead_lettered(queue))
                 dead_letter_add(queue, &discard->entry, discard->reason);
@@ -77,7 +79,8 @@ static void drain(struct queue *queue)
 static void wait_for_turn(struct queue *queue, struct queue_entry *entry,
                           enum dead_letter_reason reason)
 {
-    struct discard *discard = malloc(sizeof *discard);
+    struct queue_rare *rare = queue_rare(queue);
+    struct discard *discard = rare ? malloc(sizeof *discard) : NULL;
 
     if (!discard) {
         entry->flags &= (uint8_t)~ENTRY_STORED;
@@ -85,7 +88,7 @@ static void wait_for_turn(struct queue *queue, struct queue_entry *entry,
         return;
     }
     *discard = (struct discard){ .entry = *entry, .reason = reason, .state = DISCARD_READY };
-    append(queue, discard);
+    append(rare, discard);
     if (!(entry->flags & ENTRY_RESIDENT)) {
         discard->state = DISCARD_READING;
         if (queue_fetch_for_discard(queue, entry, discard))
@@ -98,7 +101,7 @@ void queue_discard(struct queue *queue, struct queue_entry *entry, enum dead_let
 {
     if (!is_dead_lettered(queue))
         queue_release_entry(queue, entry);
-    else if ((entry->flags & ENTRY_RESIDENT) && !queue->discards)
+    else if ((entry->flags & ENTRY_RESIDENT) && !queue_discards(queue))
         dead_letter_add(queue, entry, reason);
     else if (!(entry->flags & ENTRY_LOST))
         wait_for_turn(queue, entry, reason);
@@ -118,8 +121,8 @@ void queue_discard_fetched(struct queue *queue, struct discard *discard, struct 
 
 void queue_discards_release(struct queue *queue)
 {
-    while (queue->discards) {
-        struct discard *discard = take_first(queue);
+    while (queue_discards(queue)) {
+        struct discard *discard = take_first(queue->rare);
 
         if (discard->entry.flags & ENTRY_RESIDENT)
             message_unref(discard->entry.message);

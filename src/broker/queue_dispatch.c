@@ -22,7 +22,7 @@ void queue_wake(struct queue *queue)
 
     if (queue->dispatching || queue->deleted)
         return;
-    if (!queue->ready_consumers && !queue->gets && !queue_upkeep_needed(queue))
+    if (!queue->ready_consumers && !queue_gets(queue) && !queue_upkeep_needed(queue))
         return;
     queue->dispatching = true;
     queue->dispatch_next = NULL;
@@ -79,10 +79,10 @@ void queue_answer_gets(struct queue *queue)
 {
     struct queue_entry entry;
 
-    while (queue->gets && (living_head(queue) || queue_ready_count(queue) == 0)) {
-        struct pending_get *get = queue->gets;
+    while (queue_gets(queue) && (living_head(queue) || queue_ready_count(queue) == 0)) {
+        struct pending_get *get = queue_gets(queue);
 
-        LL_DELETE(queue->gets, get);
+        LL_DELETE(queue->rare->gets, get);
         if (queue_ready_count(queue)) {
             take_head(queue, &entry);
             queue->unacked_count++;
@@ -99,7 +99,7 @@ void queue_hand_out(struct queue *queue)
     struct consumer *consumer;
     struct queue_entry entry;
 
-    if (queue->gets)
+    if (queue_gets(queue))
         queue_answer_gets(queue);
     while ((consumer = queue->ready_consumers) && queue_ready_count(queue)) {
         if (!consumer_can_take(consumer)) {

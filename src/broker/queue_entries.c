@@ -4,8 +4,8 @@
  * Invariants of the ring: chunks in the directory are not empty (live > 0), but for one that may
  * be kept alone and empty, so that a queue that hovers around empty does not allocate for each
  * message; within a chunk the places from `first` to `end` hold growing sequences, and so do the
- * chunks in order; the place at `first` is never a hole. The heap is a binary min-heap by
- * sequence.
+ * chunks in order; the place at `first` is never a hole; only a chunk that is alone may have fewer
+ * places than others. The heap is a binary min-heap by sequence.
  *
  * The head is never frozen; what lies between it and the tail is frozen when the tail moves on, if
  * it can be, and a frozen one that becomes the tail is full. The head has to be there without fail,
@@ -145,7 +145,7 @@ static struct entry_chunk *chunk_at(struct queue_entries *entries, uint32_t inde
 
     if (LIKELY(!chunk->frozen))
         return chunk;
-    chunk = entry_chunk_new();
+    chunk = entry_chunk_new(ENTRY_CHUNK);
     if (!chunk)
         return NULL;
     thaw_into(entries, index, chunk);
@@ -155,20 +155,35 @@ static struct entry_chunk *chunk_at(struct queue_entries *entries, uint32_t inde
     return chunk;
 }
 
+/* The only chunk is full and not yet of full size. */
+static int grow_chunk(struct queue_entries *entries)
+{
+    struct entry_chunk *chunk;
+
+    assert(entries->chunk_count == 1);
+    chunk = entry_chunk_grow(tail_chunk(entries));
+    if (!chunk)
+        return -ENOMEM;
+    *slot(entries, 0) = chunk;
+    return 0;
+}
+
 /* A chunk at the tail with room for one more entry. */
 static int make_room(struct queue_entries *entries)
 {
     struct entry_chunk *chunk = entries->chunk_count ? tail_chunk(entries) : NULL;
 
-    if (chunk && chunk->end < ENTRY_CHUNK && !chunk->frozen)
+    if (chunk && chunk->end < chunk->capacity)
         return 0;
     if (chunk && chunk->live == 0) {
         entry_chunk_clear(chunk);
         return 0;
     }
+    if (chunk && !chunk->frozen && chunk->capacity < ENTRY_CHUNK)
+        return grow_chunk(entries);
     if (entries->chunk_count == entries->chunk_capacity && grow_directory(entries))
         return -ENOMEM;
-    chunk = entry_chunk_new();
+    chunk = entry_chunk_new(entries->chunk_count ? ENTRY_CHUNK : ENTRY_CHUNK_FIRST);
     if (!chunk)
         return -ENOMEM;
     *slot(entries, entries->chunk_count++) = chunk;

@@ -7,7 +7,7 @@
  * and unpacked when somebody asks for an entry of them. The *heap* takes entries that come back
  * (requeue) to positions that the ring has left behind; there are few, and the next message is the
  * smaller of the two heads. No node per message: an entry is 32 octets, less when packed, and an
- * empty queue holds one chunk at most.
+ * empty queue holds one chunk at most, which is small unless there were many.
  *
  * An entry that leaves from the middle (it expired) stays as a hole until its chunk has no other
  * left or the head has passed it.

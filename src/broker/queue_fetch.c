@@ -42,7 +42,6 @@ static int begin(struct queue *queue, const struct fetch *proto)
     }
     DL_APPEND(broker->fetches, fetch);
     queue_ref(queue);
-    queue->fetching++;
     return 0;
 }
 
@@ -144,7 +143,6 @@ void queue_fetched(void *request, int error, struct amqp_bytes stored)
     struct queue *queue = fetch->queue;
     struct message *message = NULL;
 
-    queue->fetching--;
     if (!error)
         error = message_from_stored(stored, fetch->entry.location, &message);
     if (fetch->discard)

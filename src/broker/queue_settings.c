@@ -164,9 +164,9 @@ int queue_settings_compile(const struct queue *queue, const struct queue_setting
     struct policy *policy, *operator_policy;
     enum policy_target target;
 
-    read_arguments(queue->arguments, &arguments);
-    draft.type = type_of(queue->arguments);
-    take_own_arguments(queue->arguments, &draft);
+    read_arguments(queue_arguments(queue), &arguments);
+    draft.type = type_of(queue_arguments(queue));
+    take_own_arguments(queue_arguments(queue), &draft);
     target = draft.type == QUEUE_TYPE_QUORUM ? POLICY_QUORUM_QUEUES : POLICY_CLASSIC_QUEUES;
     policy = policy_find(vhost, POLICY_USER, target, name);
     operator_policy = policy_find(vhost, POLICY_OPERATOR, target, name);

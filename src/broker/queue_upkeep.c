@@ -97,18 +97,20 @@ void queue_set_timer(struct queue *queue)
 {
     struct timers *timers = &queue_vhost(queue)->broker->timers;
     uint64_t due_ms = queue_due_ms(queue), message_ms = message_due_ms(queue);
+    struct queue_rare *rare = queue->rare;
 
     if (message_ms < due_ms)
         due_ms = message_ms;
-    if (due_ms == UINT64_MAX || (queue->timer.place && queue->timer.due_ms <= due_ms))
+    if (due_ms == UINT64_MAX || (rare && rare->timer.place && rare->timer.due_ms <= due_ms))
         return;
-    if (timers_set(timers, &queue->timer, due_ms))
+    rare = queue_rare(queue);
+    if (!rare || timers_set(timers, &rare->timer, due_ms))
         queue_wake(queue); /* no memory: look again at the end of the turn */
 }
 
 void queue_on_timer(struct timer *timer, uint64_t now_ms)
 {
-    struct queue *queue = CONTAINER_OF(timer, struct queue, timer);
+    struct queue *queue = CONTAINER_OF(timer, struct queue_rare, timer)->queue;
 
     if (now_ms >= queue_due_ms(queue)) {
         queue_delete(queue);

@@ -20,39 +20,39 @@ struct ready_levels {
 void ready_init(struct ready *ready)
 {
     *ready = (struct ready){ 0 };
-    queue_entries_init(&ready->base);
+}
+
+static void free_level(struct queue_entries *level)
+{
+    if (level)
+        queue_entries_release(level);
+    free(level);
 }
 
 void ready_release(struct ready *ready)
 {
     assert(ready->count == 0 && ready->bytes == 0);
-    queue_entries_release(&ready->base);
+    free_level(TAKE(ready->base));
     if (!ready->levels)
         return;
-    for (size_t i = 1; i <= READY_PRIORITY_MAX; i++) {
-        if (!ready->levels->level[i])
-            continue;
-        queue_entries_release(ready->levels->level[i]);
-        free(ready->levels->level[i]);
-    }
-    free(ready->levels);
-    ready->levels = NULL;
+    for (size_t i = 1; i <= READY_PRIORITY_MAX; i++)
+        free_level(ready->levels->level[i]);
+    free(TAKE(ready->levels));
 }
 
 /* The deque of a level, made when it is missing; NULL without memory. */
 static struct queue_entries *make_level(struct ready *ready, uint8_t priority)
 {
-    struct queue_entries **level;
+    struct queue_entries **level = &ready->base;
 
-    if (priority == 0)
-        return &ready->base;
-    if (!ready->levels) {
+    if (priority && !ready->levels) {
         ready->levels = calloc(1, sizeof *ready->levels);
         if (!ready->levels)
             return NULL;
     }
-    level = &ready->levels->level[priority];
-    if (!*level) {
+    if (priority)
+        level = &ready->levels->level[priority];
+    if (UNLIKELY(!*level)) {
         *level = malloc(sizeof **level);
         if (*level)
             queue_entries_init(*level);
@@ -63,7 +63,7 @@ static struct queue_entries *make_level(struct ready *ready, uint8_t priority)
 static struct queue_entries *level_of(struct ready *ready, uint8_t priority)
 {
     if (priority == 0)
-        return &ready->base;
+        return ready->base;
     return ready->levels ? ready->levels->level[priority] : NULL;
 }
 
@@ -107,29 +107,30 @@ int ready_put_back(struct ready *ready, const struct queue_entry *entry)
     return rc;
 }
 
+/* NULL when there was never a message. */
 static struct queue_entries *highest_level(struct ready *ready)
 {
     if (LIKELY(!ready->levels))
-        return &ready->base;
+        return ready->base;
     for (int word = WORDS - 1; word >= 0; word--) {
         uint64_t used = ready->levels->used[word];
 
         if (used)
             return ready->levels->level[word * WORD_BITS + WORD_BITS - 1 - __builtin_clzll(used)];
     }
-    return &ready->base;
+    return ready->base;
 }
 
 struct queue_entry *ready_first(struct ready *ready)
 {
-    return queue_entries_first(highest_level(ready));
+    return ready->count ? queue_entries_first(highest_level(ready)) : NULL;
 }
 
 bool ready_pop(struct ready *ready, struct queue_entry *ret_entry)
 {
     struct queue_entries *level = highest_level(ready);
 
-    if (!queue_entries_pop(level, ret_entry))
+    if (ready->count == 0 || !queue_entries_pop(level, ret_entry))
         return false;
     removed(ready, level, ret_entry);
     return true;

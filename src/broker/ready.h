@@ -1,8 +1,9 @@
 /*
  * ready.h - the ready messages of a queue, by priority
  *
- * One deque (queue_entries.h) a priority level. A queue without x-max-priority has only level 0;
- * the others come into being when they are first used, so memory follows the priorities in use.
+ * One deque (queue_entries.h) a priority level. A queue without x-max-priority has only level 0.
+ * A level comes into being when it is first used, so memory follows the priorities in use, and a
+ * queue that never had a message takes none.
  * Counts and octets are kept here, together with what they count.
  */
 #ifndef BROKER_READY_H
@@ -15,10 +16,10 @@ enum { READY_PRIORITY_MAX = 255 };
 struct ready_levels;
 
 struct ready {
-    struct queue_entries base;    /* level 0 */
+    struct queue_entries *base;   /* level 0; NULL until it is used */
     struct ready_levels *levels;  /* 1 to 255; NULL until one is used */
-    uint32_t count;
     uint64_t bytes; /* of bodies */
+    uint32_t count;
 };
 
 void ready_init(struct ready *ready);
@@ -36,7 +37,7 @@ struct queue_entry *ready_first(struct ready *ready);
 /** ready_oldest() - the oldest of level 0 that never came back; NULL when there is none */
 static inline struct queue_entry *ready_oldest(const struct ready *ready)
 {
-    return queue_entries_ring_first(&ready->base);
+    return ready->base ? queue_entries_ring_first(ready->base) : NULL;
 }
 
 /** ready_pop() - remove the first entry; false when empty */

@@ -14,6 +14,9 @@
 #include "broker/policy.h"
 #include "broker/queue.h"
 
+/* One that is asked for by name is most often there, and bindings are looked for by few. */
+enum { QUEUES_PER_BUCKET = 2, BINDINGS_PER_BUCKET = 2 };
+
 /* amqp-0-9-1.md 9.1; the default exchange, "", is made apart. */
 static const struct {
     const char *name;
@@ -53,6 +56,8 @@ int vhost_new(struct broker *broker, struct amqp_str name, struct vhost **ret_vh
         return -ENOMEM;
     vhost->broker = broker;
     vhost->max_connections = vhost->max_queues = -1;
+    vhost->queues.fill = QUEUES_PER_BUCKET;
+    vhost->bindings.fill = BINDINGS_PER_BUCKET;
     vhost->name = calloc(1, name.size + 1);
     if (!vhost->name) {
         free(vhost);
@@ -84,7 +89,7 @@ void vhost_free(struct vhost *vhost)
     HASH_ITER(by_name, vhost->exchanges, exchange, next_exchange)
         exchange_destroy(exchange);
     assert(vhost->bindings.count == 0);
-    HASH_ITER(by_name, vhost->queues, queue, next_queue)
+    VHOST_EACH_QUEUE(vhost, queue, next_queue)
         queue_destroy(queue);
     policy_release_all(vhost);
     HASH_DELETE(by_name, vhost->broker->vhosts, vhost);
@@ -103,10 +108,28 @@ struct exchange *vhost_get_exchange(const struct vhost *vhost, struct amqp_str n
 
 struct queue *vhost_get_queue(const struct vhost *vhost, struct amqp_str name)
 {
-    struct queue *queue;
+    uint64_t hash = hash_str(0, name);
+    struct hash_link *link = hash_table_first(&vhost->queues, hash);
 
-    HASH_FIND(by_name, vhost->queues, name.data, name.size, queue);
-    return queue;
+    for (; link; link = hash_table_next(link)) {
+        struct queue *queue = CONTAINER_OF(link, struct queue, by_name);
+
+        if (amqp_str_equal(queue->destination.name, name))
+            return queue;
+    }
+    return NULL;
+}
+
+int vhost_add_queue(struct vhost *vhost, struct queue *queue)
+{
+    return hash_table_add(&vhost->queues, &queue->by_name, hash_str(0, queue->destination.name));
+}
+
+struct queue *vhost_next_queue(const struct vhost *vhost, const struct queue *queue)
+{
+    struct hash_link *link = hash_table_walk(&vhost->queues, queue ? &queue->by_name : NULL);
+
+    return link ? CONTAINER_OF(link, struct queue, by_name) : NULL;
 }
 
 int vhost_find_exchange(const struct vhost *vhost, struct amqp_str name, struct amqp_error *err,

@@ -20,6 +20,7 @@ struct policy_sweep {
     bool again; /* there was another change meanwhile */
     struct exchange *next_exchange;
     struct queue *next_queue;
+    size_t queues_mask; /* of vhost->queues, whose order depends on it */
 };
 
 struct vhost {
@@ -28,13 +29,12 @@ struct vhost {
     struct amqp_str name_str;
     struct amqp_table metadata;       /* description, tags, default_queue_type as imported; owned */
     struct exchange *exchanges;       /* uthash by_name */
-    struct queue *queues;             /* uthash by_name */
+    struct hash_table queues;         /* by_name; see vhost_next_queue() */
     struct exchange *default_exchange;
     struct hash_table bindings;       /* all of them by source, destination, key and arguments */
     struct policy *policies, *operator_policies; /* lists, highest priority first (policy.h) */
     struct policy_sweep policy_sweep;
     int64_t max_connections, max_queues; /* negative: no limit (vhost_limits.h) */
-    uint32_t queue_count;
     uint32_t connection_count;
     UT_hash_handle by_name;           /* of broker->vhosts */
 };
@@ -50,6 +50,21 @@ void vhost_free(struct vhost *vhost);
 
 struct exchange *vhost_get_exchange(const struct vhost *vhost, struct amqp_str name);
 struct queue *vhost_get_queue(const struct vhost *vhost, struct amqp_str name);
+
+/** vhost_add_queue() - by its name, of which there is none yet; 0 or -ENOMEM */
+int vhost_add_queue(struct vhost *vhost, struct queue *queue);
+
+/**
+ * vhost_next_queue() - visit all queues, in no order: @queue is the one before; NULL: begin
+ *
+ * Return: NULL when that was the last one. See hash_table_walk() for what happens meanwhile.
+ */
+struct queue *vhost_next_queue(const struct vhost *vhost, const struct queue *queue);
+
+/** VHOST_EACH_QUEUE() - a loop over all of them, in which @queue may be removed */
+#define VHOST_EACH_QUEUE(vhost, queue, next)                                                       \
+    for ((queue) = vhost_next_queue(vhost, NULL);                                                  \
+         (queue) && ((next) = vhost_next_queue(vhost, queue), true); (queue) = (next))
 
 /** vhost_find_exchange(), vhost_find_queue() - as above, or 404 with RabbitMQ's text */
 int vhost_find_exchange(const struct vhost *vhost, struct amqp_str name, struct amqp_error *err,

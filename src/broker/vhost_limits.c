@@ -66,7 +66,7 @@ static uint64_t count_queues(const struct broker *broker)
     uint64_t count = 0;
 
     HASH_ITER(by_name, broker->vhosts, vhost, next)
-        count += HASH_CNT(by_name, vhost->queues);
+        count += vhost->queues.count;
     return count;
 }
 
@@ -113,7 +113,7 @@ int vhost_check_queue_limit(const struct vhost *vhost, struct amqp_str queue_nam
     const struct broker *broker = vhost->broker;
     uint64_t most = broker->settings.queues_max;
 
-    if (is_reached(vhost->max_queues, HASH_CNT(by_name, vhost->queues)))
+    if (is_reached(vhost->max_queues, vhost->queues.count))
         return amqp_raise(err, AMQP_PRECONDITION_FAILED,
                           "cannot declare queue '%.*s': queue limit in vhost '%s' (%" PRId64
                           ") is reached",

@@ -78,7 +78,8 @@ void __wrap_queue_discard(struct queue *queue, struct queue_entry *entry,
                                  .queue = queue->destination.name.data,
                                  .sequence = entry->sequence,
                                  .reason = reason,
-                                 .at_once = (entry->flags & ENTRY_RESIDENT) && !queue->discards,
+                                 .at_once = (entry->flags & ENTRY_RESIDENT) &&
+                                            !queue_discards(queue),
                                  .deleted = queue->deleted };
 
     if (is_watched())

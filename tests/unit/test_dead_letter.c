@@ -585,7 +585,7 @@ static const char *holding(void)
     struct queue *found[16], *queue, *next;
     size_t n = 0;
 
-    HASH_ITER(by_name, vhost->queues, queue, next) {
+    VHOST_EACH_QUEUE(vhost, queue, next) {
         ck_assert_uint_lt(n, N_ELEMENTS(found));
         found[n++] = queue;
     }

@@ -222,9 +222,29 @@ static int by_exchange(const struct exchange *a, const struct exchange *b)
     return strcmp(a->destination.name.data, b->destination.name.data);
 }
 
-static int by_queue(const struct queue *a, const struct queue *b)
+static int by_queue(const void *a, const void *b)
 {
-    return strcmp(a->destination.name.data, b->destination.name.data);
+    const struct queue *const *one = a, *const *other = b;
+
+    return strcmp((*one)->destination.name.data, (*other)->destination.name.data);
+}
+
+static void tell_queues(const struct vhost *one)
+{
+    struct queue *held[64], *queue, *next;
+    size_t n = 0;
+
+    VHOST_EACH_QUEUE(one, queue, next) {
+        ck_assert_uint_lt(n, N_ELEMENTS(held));
+        held[n++] = queue;
+    }
+    qsort(held, n, sizeof held[0], by_queue);
+    for (size_t i = 0; i < n; i++) {
+        tell("queue %s %llu %d%d %u bindings ", held[i]->destination.name.data,
+             (unsigned long long)held[i]->id, held[i]->durable, held[i]->auto_delete,
+             held[i]->destination.binding_count);
+        tell_table(queue_arguments(held[i]));
+    }
 }
 
 static int by_vhost(const struct vhost *a, const struct vhost *b)
@@ -235,24 +255,17 @@ static int by_vhost(const struct vhost *a, const struct vhost *b)
 static void tell_vhost(struct vhost *one)
 {
     struct exchange *source, *next_exchange;
-    struct queue *held, *next_queue;
 
     tell("vhost %s ", one->name);
     tell_table(one->metadata);
     HASH_SRT(by_name, one->exchanges, by_exchange);
-    HASH_SRT(by_name, one->queues, by_queue);
     HASH_ITER(by_name, one->exchanges, source, next_exchange) {
         tell("exchange %s %s %d%d%d %u bindings ", source->destination.name.data,
              exchange_type_name(source), source->durable, source->auto_delete, source->internal,
              source->binding_count);
         tell_table(source->arguments);
     }
-    HASH_ITER(by_name, one->queues, held, next_queue) {
-        tell("queue %s %llu %d%d %u bindings ", held->destination.name.data,
-             (unsigned long long)held->id, held->durable, held->auto_delete,
-             held->destination.binding_count);
-        tell_table(held->arguments);
-    }
+    tell_queues(one);
 }
 
 static void tell_state(char text[STATE_BYTES])
@@ -355,11 +368,11 @@ START_TEST(test_type_of_a_queue_becomes_its_argument)
     struct amqp_value value;
 
     import_data_well("ctl.json");
-    ck_assert(amqp_table_get(queue("mill", "jobs.quorum")->arguments, AMQP_STR("x-queue-type"),
-                             &value));
+    ck_assert(amqp_table_get(queue_arguments(queue("mill", "jobs.quorum")),
+                             AMQP_STR("x-queue-type"), &value));
     ck_assert(amqp_str_equal(amqp_bytes_text(value.bytes), AMQP_STR("quorum")));
-    ck_assert(!amqp_table_get(queue("mill", "jobs.lazy")->arguments, AMQP_STR("x-queue-type"),
-                              &value));
+    ck_assert(!amqp_table_get(queue_arguments(queue("mill", "jobs.lazy")),
+                              AMQP_STR("x-queue-type"), &value));
 }
 END_TEST
 
@@ -583,7 +596,7 @@ START_TEST(test_arguments_take_the_types_of_rabbitmq)
                 "\"durable\":true,\"auto_delete\":false,\"arguments\":{\"i\":-9223372036854775808,"
                 "\"f\":1.5,\"s\":\"x\",\"t\":true,\"n\":null,\"o\":{\"k\":[{\"d\":1}]},"
                 "\"a\":[1,\"b\"]}}]}");
-    arguments = queue("v", "q")->arguments;
+    arguments = queue_arguments(queue("v", "q"));
     ck_assert_int_eq(amqp_table_check(arguments), 0);
     for (size_t i = 0; i < N_ELEMENTS(wanted); i++) {
         ck_assert(amqp_table_get(arguments, amqp_str_from(wanted[i].key), &value));
@@ -616,7 +629,7 @@ START_TEST(test_arguments_are_bounded_in_depth)
     ck_assert_ptr_nonnull(strstr(error_text, "queues[0].arguments.x[0][0]"));
     ck_assert(broker_is_blank(broker));
     ck_assert_int_eq(import_nested(BOUND_TABLE_DEPTH), 0);
-    ck_assert_int_eq(amqp_table_check(queue("v", "q")->arguments), 0);
+    ck_assert_int_eq(amqp_table_check(queue_arguments(queue("v", "q"))), 0);
 }
 END_TEST
 
@@ -637,7 +650,7 @@ START_TEST(test_arguments_are_bounded_in_number)
     sprintf(at - 2, "]}}]}"); /* one element fewer: the array is an entry too */
     ck_assert_int_eq(import_text(json), 0);
     free(json);
-    ck_assert_int_eq(amqp_table_check(queue("v", "q")->arguments), 0);
+    ck_assert_int_eq(amqp_table_check(queue_arguments(queue("v", "q"))), 0);
 }
 END_TEST
 

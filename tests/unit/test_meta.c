@@ -273,6 +273,60 @@ START_TEST(test_durable_queue_comes_back_under_its_id)
 }
 END_TEST
 
+static void put_queue_record(struct amqp_table_writer *value)
+{
+    ck_assert_int_eq(meta_put(broker, STORE_KIND_QUEUE, META_KEY(AMQP_STR("v"), AMQP_STR("q")),
+                              value),
+                     0);
+}
+
+START_TEST(test_queue_comes_back_with_its_arguments_and_auto_delete)
+{
+    struct amqp_table_writer writer = { 0 };
+    struct queue_properties properties = { .name = AMQP_STR("q"), .durable = true };
+    struct queue *queue;
+
+    if (_i & 1)
+        amqp_table_put_int(&writer, "x-expires", 1000);
+    properties.arguments = amqp_table_written(&writer);
+    properties.auto_delete = _i & 2;
+    ck_assert_int_eq(queue_declare(vhost, &properties, &err, &queue), 0);
+    restart();
+    ck_assert_int_eq(get_queue("q")->auto_delete, properties.auto_delete);
+    ck_assert(amqp_table_equal(queue_arguments(get_queue("q")), amqp_table_written(&writer)));
+    ck_assert_int_eq(get_queue("q")->settings->expires_ms, _i & 1 ? 1000 : -1);
+    amqp_table_writer_release(&writer);
+}
+END_TEST
+
+START_TEST(test_record_of_a_queue_may_say_what_goes_without_saying)
+{
+    struct amqp_table_writer writer = { 0 };
+    struct amqp_value none = { .type = 'F' };
+
+    amqp_table_put_int(&writer, "id", 7);
+    amqp_table_put_bool(&writer, "auto_delete", false);
+    amqp_table_put_value(&writer, AMQP_STR("arguments"), &none);
+    put_queue_record(&writer);
+    restart();
+    ck_assert_uint_eq(get_queue("q")->id, 7);
+    ck_assert(!get_queue("q")->auto_delete);
+    ck_assert_uint_eq(get_queue("q")->arguments_bytes, 0);
+}
+END_TEST
+
+START_TEST(test_member_of_another_type_in_the_record_of_a_queue_stops_the_start)
+{
+    struct amqp_table_writer writer = { 0 };
+
+    amqp_table_put_int(&writer, "id", 7);
+    amqp_table_put_int(&writer, _i ? "auto_delete" : "arguments", 1);
+    put_queue_record(&writer);
+    detach();
+    ck_assert_int_eq(attach(), -EBADMSG);
+}
+END_TEST
+
 START_TEST(test_durable_bindings_come_back_and_route)
 {
     struct amqp_table_writer writer = { 0 };
@@ -456,6 +510,10 @@ int main(void)
     tcase_add_test(tcase, test_a_policy_that_makes_no_sense_any_more_is_kept_without_effect);
     tcase_add_test(tcase, test_durable_exchange_comes_back_as_declared);
     tcase_add_test(tcase, test_durable_queue_comes_back_under_its_id);
+    tcase_add_loop_test(tcase, test_queue_comes_back_with_its_arguments_and_auto_delete, 0, 4);
+    tcase_add_test(tcase, test_record_of_a_queue_may_say_what_goes_without_saying);
+    tcase_add_loop_test(tcase, test_member_of_another_type_in_the_record_of_a_queue_stops_the_start,
+                        0, 2);
     tcase_add_test(tcase, test_durable_bindings_come_back_and_route);
     tcase_add_test(tcase, test_what_was_deleted_stays_away);
     tcase_add_test(tcase, test_auto_delete_exchange_that_went_with_its_queue_stays_away);

@@ -568,24 +568,29 @@ END_TEST
 
 static unsigned with_length(int64_t length)
 {
-    struct queue *q;
+    struct queue *q, *next;
     unsigned n = 0;
 
-    for (q = vhost->queues; q; q = q->by_name.next)
+    VHOST_EACH_QUEUE(vhost, q, next)
         n += q->settings->max_length == length;
     return n;
 }
 
 enum { MANY = 1000 };
 
-static void declare_many(void)
+static void declare_some(int from, int to)
 {
     char name[16];
 
-    for (int i = 0; i < MANY; i++) {
+    for (int i = from; i < to; i++) {
         snprintf(name, sizeof name, "q%d", i);
         plain(name);
     }
+}
+
+static void declare_many(void)
+{
+    declare_some(0, MANY);
 }
 
 START_TEST(test_a_change_reaches_queues_in_slices)
@@ -624,6 +629,19 @@ START_TEST(test_a_change_during_a_sweep_reaches_everything_too)
 }
 END_TEST
 
+START_TEST(test_many_more_queues_during_a_sweep_hide_none)
+{
+    declare_some(0, 100);
+    put_well("p", "{\"pattern\":\"\",\"definition\":{\"max-length\":7}}");
+    for (int i = 100; i < MANY; i += 10) {
+        (void)policy_apply_some(broker, 1);
+        declare_some(i, i + 10);
+    }
+    apply_all();
+    ck_assert_uint_eq(with_length(7), MANY);
+}
+END_TEST
+
 START_TEST(test_queues_and_exchanges_may_go_and_come_during_a_sweep)
 {
     struct queue *q, *next;
@@ -634,16 +652,15 @@ START_TEST(test_queues_and_exchanges_may_go_and_come_during_a_sweep)
     put_well("p", "{\"pattern\":\"\",\"definition\":{\"max-length\":7}}");
     exchange_delete(get_exchange("x"));
     exchange_delete(get_exchange("amq.direct"));
-    for (q = vhost->queues; q; q = next) {
-        next = q->by_name.next;
+    VHOST_EACH_QUEUE(vhost, q, next) {
         if (left++ % 3)
             queue_delete(q);
         (void)policy_apply_some(broker, 1);
     }
     plain("late");
     apply_all();
-    ck_assert_uint_eq(with_length(7), HASH_CNT(by_name, vhost->queues));
-    ck_assert_uint_eq(HASH_CNT(by_name, vhost->queues), (MANY + 2) / 3 + 1);
+    ck_assert_uint_eq(with_length(7), vhost->queues.count);
+    ck_assert_uint_eq(vhost->queues.count, (MANY + 2) / 3 + 1);
 }
 END_TEST
 
@@ -788,6 +805,7 @@ int main(void)
     tcase_add_test(tests, test_a_replaced_policy_lives_until_everything_has_the_new_one);
     tcase_add_test(tests, test_a_change_reaches_queues_in_slices);
     tcase_add_test(tests, test_a_change_during_a_sweep_reaches_everything_too);
+    tcase_add_test(tests, test_many_more_queues_during_a_sweep_hide_none);
     tcase_add_test(tests, test_queues_and_exchanges_may_go_and_come_during_a_sweep);
     tcase_add_test(tests, test_patterns_that_give_up_make_a_slice_shorter);
     tcase_add_test(tests, test_limits_of_a_vhost_are_checked_when_set);

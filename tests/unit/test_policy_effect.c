@@ -193,7 +193,7 @@ static unsigned count_with_policy(void)
     struct queue *one, *next;
     unsigned n = 0;
 
-    HASH_ITER(by_name, vhost->queues, one, next)
+    VHOST_EACH_QUEUE(vhost, one, next)
         n += one->settings->policy != NULL;
     return n;
 }
@@ -229,13 +229,13 @@ START_TEST(test_queues_are_deleted_meanwhile)
 
         if (vhost->policy_sweep.next_queue)
             queue_delete(vhost->policy_sweep.next_queue);
-        HASH_ITER(by_name, vhost->queues, one, next) {
+        VHOST_EACH_QUEUE(vhost, one, next) {
             if (seen++ % 97 == n % 97)
                 queue_delete(one);
         }
         ck_assert_uint_lt(n++, TURNS_MAX);
     }
-    ck_assert_uint_eq(count_with_policy(), HASH_CNT(by_name, vhost->queues));
+    ck_assert_uint_eq(count_with_policy(), vhost->queues.count);
     ck_assert_uint_gt(count_with_policy(), 0);
 }
 END_TEST
@@ -255,7 +255,7 @@ START_TEST(test_all_queues_and_exchanges_go_meanwhile)
     exchange_delete(get_exchange("e2"));
     ck_assert_ptr_null(vhost->policy_sweep.next_exchange);
     ck_assert(policy_apply_some(broker, 1));
-    HASH_ITER(by_name, vhost->queues, one, next)
+    VHOST_EACH_QUEUE(vhost, one, next)
         queue_delete(one);
     ck_assert(!policy_apply_some(broker, 10));
 }
@@ -273,7 +273,7 @@ START_TEST(test_a_change_during_a_change_reaches_everybody)
     }
     (void)queue("new");
     (void)settle();
-    HASH_ITER(by_name, vhost->queues, one, next)
+    VHOST_EACH_QUEUE(vhost, one, next)
         ck_assert_int_eq(one->settings->max_length, 49);
 }
 END_TEST
@@ -336,7 +336,7 @@ START_TEST(test_default_queue_type)
     one = declare_with("a", "x-max-length=I5");
     ck_assert_int_eq(one->settings->type, QUEUE_TYPE_QUORUM);
     ck_assert_int_eq(one->settings->max_length, 5);
-    ck_assert(amqp_table_get(one->arguments, AMQP_STR("x-queue-type"), &value));
+    ck_assert(amqp_table_get(queue_arguments(one), AMQP_STR("x-queue-type"), &value));
     ck_assert(amqp_str_equal(amqp_bytes_text(value.bytes), AMQP_STR("quorum")));
     ck_assert_ptr_eq(declare_with("a", "x-max-length=I5"), one); /* the same again */
     ck_assert_ptr_eq(declare_with("a", "x-max-length=I5 x-queue-type=Squorum"), one);
@@ -345,7 +345,7 @@ START_TEST(test_default_queue_type)
     /* It is not for queues that cannot be of that type. */
     one = declare((struct queue_properties){ .name = AMQP_STR("c") }, "");
     ck_assert_int_eq(one->settings->type, QUEUE_TYPE_CLASSIC);
-    ck_assert(!amqp_table_get(one->arguments, AMQP_STR("x-queue-type"), &value) ||
+    ck_assert(!amqp_table_get(queue_arguments(one), AMQP_STR("x-queue-type"), &value) ||
               amqp_str_equal(amqp_bytes_text(value.bytes), AMQP_STR("classic")));
     one = declare((struct queue_properties){ .name = AMQP_STR("d"), .durable = true,
                                              .auto_delete = true },

@@ -220,12 +220,64 @@ START_TEST(test_a_packed_tail_that_becomes_the_last_takes_no_more)
 }
 END_TEST
 
+/* How many have left before the chunk grows, in turn. */
+START_TEST(test_the_first_chunk_grows_with_what_is_in_it)
+{
+    static const uint32_t capacities[] = { ENTRY_CHUNK_FIRST, 16, ENTRY_CHUNK };
+    struct queue_entries entries;
+    struct queue_entry pushed = { .flags = ENTRY_STORED }, popped;
+    uint64_t next = 1;
+
+    queue_entries_init(&entries);
+    for (size_t i = 0; i < N_ELEMENTS(capacities); i++) {
+        while (pushed.sequence < capacities[i]) {
+            pushed.sequence++;
+            ck_assert_int_eq(queue_entries_push(&entries, &pushed), 0);
+        }
+        ck_assert_uint_eq(entries.chunk_count, 1);
+        ck_assert_uint_eq(entries.chunks[0]->capacity, capacities[i]);
+        for (int n = 0; n < _i; n++, next++) {
+            ck_assert(queue_entries_pop(&entries, &popped));
+            ck_assert_uint_eq(popped.sequence, next);
+        }
+    }
+    pushed.sequence++;
+    ck_assert_int_eq(queue_entries_push(&entries, &pushed), 0);
+    ck_assert_uint_eq(entries.chunk_count, 2);
+    for (; next <= pushed.sequence; next++) {
+        ck_assert(queue_entries_pop(&entries, &popped));
+        ck_assert_uint_eq(popped.sequence, next);
+    }
+    ck_assert(!queue_entries_pop(&entries, &popped));
+    queue_entries_release(&entries);
+}
+END_TEST
+
+START_TEST(test_an_emptied_chunk_starts_again_as_large_as_it_was)
+{
+    struct queue_entries entries;
+    struct queue_entry entry = { .flags = ENTRY_STORED }, popped;
+
+    queue_entries_init(&entries);
+    while (entry.sequence++ < 1000) {
+        ck_assert_int_eq(queue_entries_push(&entries, &entry), 0);
+        ck_assert(queue_entries_pop(&entries, &popped));
+        ck_assert_uint_eq(popped.sequence, entry.sequence);
+        ck_assert_uint_eq(entries.chunks[0]->capacity, ENTRY_CHUNK_FIRST);
+    }
+    queue_entries_release(&entries);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("queue_entries");
     TCase *tcase = tcase_create("queue_entries");
 
     tcase_add_loop_test(tcase, test_entries_equal_a_sorted_array_over_random_histories, 0, 30);
+    tcase_add_loop_test(tcase, test_the_first_chunk_grows_with_what_is_in_it, 0,
+                        ENTRY_CHUNK_FIRST);
+    tcase_add_test(tcase, test_an_emptied_chunk_starts_again_as_large_as_it_was);
     tcase_add_test(tcase, test_holes_do_not_keep_chunks);
     tcase_add_test(tcase, test_the_middle_of_a_long_queue_is_packed_and_back_in_order);
     tcase_add_test(tcase, test_a_packed_tail_that_becomes_the_last_takes_no_more);
