@@ -8,7 +8,8 @@
  * Gathering: publishers that keep a number of publishes unconfirmed would settle into halves, each
  * of which waits for the sync of the other: two syncs a publish. So when a commit is durable, the
  * next one is sealed only when as many publishes wait for it as did already and as have just been
- * confirmed, or when the time of one sync has passed: waiting longer would lose more than it wins.
+ * confirmed, or when the first of them has waited for the time of one sync: waiting longer would
+ * lose more than it wins. Often all come in one turn, and no timer is ever set.
  * Where less than half of those come, publishers have other things to do, and ever more commits go
  * without gathering before it is tried again.
  */
@@ -164,7 +165,7 @@ void broker_gather_over(struct broker *broker)
 
 uint32_t broker_gather_us(const struct broker *broker)
 {
-    return broker->gather.expected ? broker->gather.limit_us : 0;
+    return broker->gather.expected && broker->gather.open_waits ? broker->gather.limit_us : 0;
 }
 
 /* Whether the open commit is to wait for more publishes. */

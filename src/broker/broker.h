@@ -64,7 +64,7 @@ struct gather {
     uint32_t open_waits;   /* publishes that wait for the open commit */
     uint32_t sealed_waits; /* and for the one that is being synced */
     uint32_t expected;     /* seal when so many wait; 0: not gathering */
-    uint32_t limit_us;     /* or after so long */
+    uint32_t limit_us;     /* or when the first of them has waited so long */
     uint64_t since_ms;
     uint64_t sync_us_total; /* as the store had it at the last commit */
     uint32_t rests, rests_next; /* commits not to gather for, as gathering did not pay */
@@ -144,7 +144,7 @@ int broker_end(struct broker *broker);
 void broker_set_paging(struct broker *broker, bool low);
 
 /**
- * broker_gather_us() - how long after its beginning a gathering has to end; 0: there is none
+ * broker_gather_us() - how long a gathering may keep those who wait; 0: there is none, or nobody
  *
  * Asked after broker_end(). The caller then has a turn in which it calls broker_gather_over(),
  * unless broker_gather_us() has become 0 meanwhile. A caller without so fine a clock may do nothing.

@@ -95,6 +95,29 @@ START_TEST(test_halves_of_a_window_become_one_commit)
 }
 END_TEST
 
+START_TEST(test_no_time_is_kept_while_nobody_waits)
+{
+    publish(4);
+    turn();
+    sync_ends();
+    turn();
+    ck_assert_uint_eq(broker_gather_us(broker), 0);
+    publish(1);
+    turn();
+    ck_assert_uint_eq(store_in_flight(store), 0);
+    ck_assert_uint_eq(broker_gather_us(broker), SYNC_US);
+    publish(3);
+    turn();
+    ck_assert_uint_eq(store_in_flight(store), 1);
+    ck_assert_uint_eq(broker_gather_us(broker), 0);
+    sync_ends();
+    turn();
+    publish(4); /* all in one turn: no timer was needed */
+    turn();
+    ck_assert_uint_eq(store_in_flight(store), 1);
+}
+END_TEST
+
 START_TEST(test_what_has_come_is_sealed_when_time_is_over)
 {
     publish(3);
@@ -173,6 +196,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_first_publishes_are_sealed_at_once);
     tcase_add_test(tcase, test_halves_of_a_window_become_one_commit);
+    tcase_add_test(tcase, test_no_time_is_kept_while_nobody_waits);
     tcase_add_test(tcase, test_what_has_come_is_sealed_when_time_is_over);
     tcase_add_test(tcase, test_milliseconds_end_it_without_the_finer_clock);
     tcase_add_test(tcase, test_a_lone_publish_is_not_waited_for);
