@@ -304,7 +304,7 @@ static int step(struct store_committer *committer, struct store_fault *fault)
         *fault = committer->apply_fault;
         return committer->apply_error;
     }
-    if (committer->pending)
+    if (committer->pending && !ring_is_full(committer))
         return write_pending(committer, fault);
     if (committer->unsynced && (committer->stop || now_ms() >= committer->sync_at_ms))
         return sync_written(committer, fault);
