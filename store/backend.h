@@ -49,9 +49,9 @@ struct store_backend;
 /** struct store_backend_ops - all return 0 or -errno and fill @fault on failure */
 struct store_backend_ops {
     /**
-     * Logs @n_batches lists in order as one atomic change, on stable storage if @sync. It is not lost
-     * any more then, but get() and scan() see it only after apply(). After a failure a restart may
-     * find it or not, until it is written again; only reopen() may follow.
+     * Logs @n_batches lists in order as one atomic change, on stable storage if @sync. It cannot be
+     * lost then, but get() and scan() see it only after apply(). After a failure a restart may find
+     * it or not, until it is written again; only reopen() may follow.
      */
     int (*write)(struct store_backend *backend, const struct store_op *const *batches,
                  size_t n_batches, bool sync, struct store_fault *fault);

@@ -7,7 +7,7 @@
  * - Each batch also puts its record's number. All column families are flushed together
  *   (atomic_flush), so what RocksDB has after a crash is the state after exactly the batch whose
  *   number it has, and the records after that are applied again: every batch once.
- * - Records up to the number that is in files, which a read of the persisted tier tells, are released.
+ * - Records up to the number that is in files, which a read of the persisted tier tells, are let go.
  * - Values of 64 KiB and more, so whole records under load, go to blob files when the memtable is
  *   flushed: compaction then moves keys only. Most records die earlier, and SingleDelete lets them
  *   vanish together with their tombstone. It is legal only for keys that were put once. Whether a
@@ -28,6 +28,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "store/batches.h"
 #include "store/log.h"
 #include "store/pack.h"
 
@@ -35,13 +36,11 @@
 #define N_FAMILIES (STORE_FAMILIES + 1)
 #define SMALL_BUFFER_BYTES (16u << 20) /* memtables of all but the messages */
 #define LOG_SEGMENT_BYTES (16u << 20)
-#define LOOK_BYTES (1u << 20) /* applied, between two looks at what is in files by now */
-#define READ_TIER_PERSISTED 2    /* RocksDB's kPersistedTier: what no log is needed for */
-#define BATCH_HEAD_BYTES 12u     /* of RocksDB: sequence, count */
+#define LOOK_BYTES (1u << 20)          /* applied, between two looks at what is in files by now */
+#define READ_TIER_PERSISTED 2          /* RocksDB's kPersistedTier: what no log is needed for */
+#define BATCH_HEAD_BYTES 12u           /* of RocksDB: sequence, count */
 #define CACHE_BYTES (32u << 20)
 #define BLOB_BYTES_MIN 65536u
-#define BATCH_KEPT_BYTES (2u << 20) /* a larger batch gives its memory back */
-#define BATCHES_KEPT 3
 
 static const char *const family_name[N_FAMILIES] = {
     [STORE_FAMILY_MESSAGES] = "messages",
@@ -53,12 +52,6 @@ static const char *const family_name[N_FAMILIES] = {
 
 static const char plain_deletes_key[] = { 0, 'd' };
 static const char applied_key[] = { 'n' };
-
-/* A batch, logged or of the pool. */
-struct batch {
-    struct batch *next;
-    rocksdb_writebatch_t *writes;
-};
 
 struct rocks {
     struct store_backend backend;
@@ -75,15 +68,12 @@ struct rocks {
     struct store_log *log;
     bool synced;  /* every record, before the next is written */
     bool refused; /* by RocksDB: it has to be opened again */
-    pthread_mutex_t batches_lock;
-    struct batch *logged, **logged_end; /* not applied yet, oldest first */
-    struct batch *spare;
-    unsigned n_spare;
+    struct store_batches batches;  /* logged and not applied */
     atomic_uint_fast64_t in_files; /* number of the last record that is; the applier finds out */
     uint64_t released;             /* number up to which the log has been told to forget */
     size_t unread_bytes;           /* applied since in_files was last looked at */
-    bool plain_deletes;        /* SingleDelete is not legal any more */
-    bool plain_deletes_stored; /* and the database says so */
+    bool plain_deletes;            /* SingleDelete is not legal any more */
+    bool plain_deletes_stored;     /* and the database says so */
 };
 
 /* RocksDB has only sentences; those that the operator can do something about get their errno. */
@@ -117,82 +107,6 @@ static int fail(struct store_fault *fault, const char *what, char *text)
     (void)snprintf(fault->text, sizeof fault->text, "%s: %s", what, text);
     rocksdb_free(text);
     return -error;
-}
-
-/* ---- batches ---- */
-
-static struct batch *batch_take(struct rocks *rocks)
-{
-    struct batch *batch;
-
-    (void)pthread_mutex_lock(&rocks->batches_lock);
-    batch = rocks->spare;
-    if (batch) {
-        rocks->spare = batch->next;
-        rocks->n_spare--;
-    }
-    (void)pthread_mutex_unlock(&rocks->batches_lock);
-    if (batch)
-        return batch;
-    batch = malloc(sizeof *batch);
-    if (batch)
-        batch->writes = rocksdb_writebatch_create();
-    return batch;
-}
-
-static void batch_free(struct batch *batch)
-{
-    rocksdb_writebatch_destroy(batch->writes);
-    free(batch);
-}
-
-static void batch_give_back(struct rocks *rocks, struct batch *batch)
-{
-    size_t size;
-    bool keep;
-
-    (void)rocksdb_writebatch_data(batch->writes, &size);
-    rocksdb_writebatch_clear(batch->writes);
-    (void)pthread_mutex_lock(&rocks->batches_lock);
-    keep = size <= BATCH_KEPT_BYTES && rocks->n_spare < BATCHES_KEPT;
-    if (keep) {
-        batch->next = rocks->spare;
-        rocks->spare = batch;
-        rocks->n_spare++;
-    }
-    (void)pthread_mutex_unlock(&rocks->batches_lock);
-    if (!keep)
-        batch_free(batch);
-}
-
-static void batch_push_logged(struct rocks *rocks, struct batch *batch)
-{
-    batch->next = NULL;
-    (void)pthread_mutex_lock(&rocks->batches_lock);
-    *rocks->logged_end = batch;
-    rocks->logged_end = &batch->next;
-    (void)pthread_mutex_unlock(&rocks->batches_lock);
-}
-
-/* The oldest that is logged and not applied, or NULL. */
-static struct batch *batch_pop_logged(struct rocks *rocks)
-{
-    struct batch *batch;
-
-    (void)pthread_mutex_lock(&rocks->batches_lock);
-    batch = rocks->logged;
-    if (batch && !(rocks->logged = batch->next))
-        rocks->logged_end = &rocks->logged;
-    (void)pthread_mutex_unlock(&rocks->batches_lock);
-    return batch;
-}
-
-static void batches_drop_logged(struct rocks *rocks)
-{
-    struct batch *batch;
-
-    while ((batch = batch_pop_logged(rocks)))
-        batch_give_back(rocks, batch);
 }
 
 /* ---- opening ---- */
@@ -249,6 +163,8 @@ static void rocks_make_options(struct rocks *rocks, const struct store_options *
         rocks->options[f] = rocksdb_options_create();
         set_common_options(rocks->options[f], rocks->cache);
     }
+    /* Nobody gets a single key of these: they are scanned at the start. So a memtable is only
+     * appended to, and sorted by the thread that flushes it. */
     rocksdb_options_set_memtable_vector_rep(rocks->options[STORE_FAMILY_QUEUES]);
     rocksdb_options_set_memtable_vector_rep(rocks->options[STORE_FAMILY_SETTLED]);
     rocksdb_options_set_memtable_vector_rep(rocks->options[FAMILY_APPLIED]);
@@ -357,7 +273,7 @@ static int rocks_reopen(struct store_backend *backend, struct store_fault *fault
     /* The log has been restarted; the database has all that was synced. */
     if (rocks->db && !refused && rocks->synced)
         return 0;
-    batches_drop_logged(rocks);
+    store_batches_drop(&rocks->batches);
     (void)pthread_rwlock_wrlock(&rocks->lock);
     rocks_shut(rocks);
     rc = rocks_open(rocks, fault);
@@ -376,13 +292,7 @@ static void rocks_close(struct store_backend *backend)
 
     rocks_shut(rocks);
     store_log_close(rocks->log);
-    batches_drop_logged(rocks);
-    while (rocks->spare) {
-        struct batch *batch = rocks->spare;
-
-        rocks->spare = batch->next;
-        batch_free(batch);
-    }
+    store_batches_release(&rocks->batches);
     if (rocks->cache) {
         rocksdb_readoptions_destroy(rocks->read_options);
         rocksdb_readoptions_destroy(rocks->read_persisted);
@@ -392,7 +302,6 @@ static void rocks_close(struct store_backend *backend)
         rocksdb_cache_destroy(rocks->cache);
     }
     (void)pthread_rwlock_destroy(&rocks->lock);
-    (void)pthread_mutex_destroy(&rocks->batches_lock);
     if (rocks->lock_fd >= 0)
         (void)close(rocks->lock_fd); /* which unlocks it */
     free(rocks->path);
@@ -401,7 +310,7 @@ static void rocks_close(struct store_backend *backend)
 
 /* ---- writing ---- */
 
-static void batch_put(struct rocks *rocks, struct batch *batch, const struct store_op *op)
+static void batch_put(struct rocks *rocks, struct store_batch *batch, const struct store_op *op)
 {
     const char *key = (const char *)op->key;
     const char *const values[2] = { (const char *)op->value[0].data,
@@ -413,7 +322,7 @@ static void batch_put(struct rocks *rocks, struct batch *batch, const struct sto
                                sizes[1] > 0 ? 2 : 1, values, sizes);
 }
 
-static void batch_add(struct rocks *rocks, struct batch *batch, const struct store_op *op)
+static void batch_add(struct rocks *rocks, struct store_batch *batch, const struct store_op *op)
 {
     rocksdb_column_family_handle_t *handle = rocks->handles[op->family];
     const char *key = (const char *)op->key;
@@ -445,7 +354,7 @@ static int not_open(struct store_fault *fault)
 }
 
 /* What the store changes, and that it has been: the number of the record. */
-static void batch_fill(struct rocks *rocks, struct batch *batch,
+static void batch_fill(struct rocks *rocks, struct store_batch *batch,
                        const struct store_op *const *batches, size_t n_batches)
 {
     const struct store_op *op;
@@ -481,12 +390,12 @@ static int rocks_write(struct store_backend *backend, const struct store_op *con
     struct rocks *rocks = CONTAINER_OF(backend, struct rocks, backend);
     uint64_t number = store_log_next(rocks->log);
     struct amqp_bytes record;
-    struct batch *batch;
+    struct store_batch *batch;
     int rc;
 
     if (!rocks->db)
         return not_open(fault);
-    batch = batch_take(rocks);
+    batch = store_batches_take(&rocks->batches);
     if (!batch)
         return -ENOMEM;
     release_log(rocks);
@@ -497,18 +406,18 @@ static int rocks_write(struct store_backend *backend, const struct store_op *con
         rc = store_log_sync(rocks->log, fault);
     if (rc) {
         store_log_restart(rocks->log, number);
-        batch_give_back(rocks, batch);
+        store_batches_give_back(&rocks->batches, batch);
         return rc;
     }
     rocks->plain_deletes_stored = rocks->plain_deletes;
-    batch_push_logged(rocks, batch);
+    store_batches_push(&rocks->batches, batch);
     return 0;
 }
 
 static int rocks_apply(struct store_backend *backend, struct store_fault *fault)
 {
     struct rocks *rocks = CONTAINER_OF(backend, struct rocks, backend);
-    struct batch *batch = batch_pop_logged(rocks);
+    struct store_batch *batch = store_batches_pop(&rocks->batches);
     uint64_t in_files;
     size_t size;
     int rc;
@@ -516,7 +425,7 @@ static int rocks_apply(struct store_backend *backend, struct store_fault *fault)
     assert(batch);
     rc = apply_batch(rocks, batch->writes, fault);
     (void)rocksdb_writebatch_data(batch->writes, &size);
-    batch_give_back(rocks, batch);
+    store_batches_give_back(&rocks->batches, batch);
     rocks->unread_bytes += size;
     if (rc || rocks->unread_bytes < LOOK_BYTES)
         return rc;
@@ -690,9 +599,8 @@ int store_backend_rocksdb_open(const char *directory, const struct store_options
         return -ENOMEM;
     rocks->backend.ops = &rocks_ops;
     rocks->lock_fd = -1;
-    rocks->logged_end = &rocks->logged;
     (void)pthread_rwlock_init(&rocks->lock, NULL); /* glibc's cannot fail */
-    (void)pthread_mutex_init(&rocks->batches_lock, NULL);
+    store_batches_init(&rocks->batches);
     rocks->path = malloc(path_size);
     if (!rocks->path) {
         rocks_close(&rocks->backend);

@@ -1,11 +1,11 @@
 /*
  * committer.c - writing sealed commits, applying them, and not giving up when that fails
  *
- * Commits form one list that the broker's thread extends and frees; the writing thread keeps a cursor
- * into it, the oldest commit that is not written. What it has written waits in a ring for the applying
- * thread, so that the next write need not wait for the database. One lock guards the cursor, the
- * links, the ring and what is reported; a commit's content needs none, as nobody changes it once it
- * is sealed.
+ * Commits form one list that the broker's thread extends and frees; the writing thread keeps a
+ * cursor into it, the oldest commit that is not written. What it has written waits in a ring for
+ * the applying thread, so that the next write need not wait for the database. One lock guards the
+ * cursor, the links, the ring and what is reported; a commit's content needs none, as nobody
+ * changes it once it is sealed.
  *
  *              +--> waiting --commits, stop--> writing --ok, reported, to the ring--+
  *              |                                  |                                 |
@@ -35,7 +35,7 @@
 /* A smaller write is applied by the writer: that costs less than waking the applier. */
 #define INLINE_OPS_MAX 16
 #define INLINE_BYTES_MAX (256u << 10)
-/* The broker is told of more than this when it is applied, so that it does not keep it while idle. */
+/* The broker is told of more than this when it is applied, and does not keep it while idle. */
 #define KEPT_BYTES_MAX 65536
 #define RETRY_MS 1000
 #define GIVE_UP_MS 5000

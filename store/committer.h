@@ -1,10 +1,10 @@
 /*
  * committer.h - the threads that write and apply sealed commits
  *
- * They alone write to the backend. One takes whatever is sealed, in order, writes it as one batch and
- * says up to where it is durable; so the slower the disk, the larger the batches. The other applies
- * what is written to the database. After a failure the backend is reopened and the same commits are
- * written again, once a second, until that works.
+ * They alone write to the backend. One takes whatever is sealed, in order, writes it as one batch
+ * and says up to where it is durable; so the slower the disk, the larger the batches. The other
+ * applies what is written to the database. After a failure the backend is reopened and the same
+ * commits are written again, once a second, until that works.
  */
 #ifndef STORE_COMMITTER_H
 #define STORE_COMMITTER_H
@@ -16,7 +16,7 @@ struct store_committer;
 /** struct store_committer_report - what has happened since the last collection */
 struct store_committer_report {
     uint64_t durable; /* number of the last durable commit */
-    uint64_t applied; /* and of the last that the backend hands out; up to here, they may be freed */
+    uint64_t applied; /* and of the last that the backend hands out: they may be freed */
     bool stalled_changed;
     int stalled; /* -errno, or 0: writes work */
     struct store_fault fault;

@@ -23,57 +23,25 @@
  *   the last can be torn, and a valid record behind an invalid one means that the disk has lost
  *   what it had taken. That is told and never skipped.
  */
-#include "store/log.h"
-
 #include <assert.h>
 #include <dirent.h>
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include <xxhash.h>
+
+#include "store/log-internal.h"
 
 #define GROW_BYTES (1u << 20)
-#define SPARES_MAX 3
 
-#define HEAD_BYTES 40u
-#define RECORD_HEAD_BYTES 24u
 #define FLAG_SYNCED 1u
-#define NAME_BYTES 24
-
-/* A valid record that far behind a damaged one is looked for; further on, numbers are too many. */
-#define DAMAGE_NUMBERS_MAX 1000000u
 
 static const char magic[8] = { 'L', 'V', 'L', 'O', 'G', '0', '0', '1' };
 static const char fresh_name[] = "new";
 
-struct segment {
-    uint64_t serial;
-    uint64_t first; /* number of its first record */
-    bool synced;
-};
-
-struct store_log {
-    char *directory;
-    int directory_fd;
-    size_t segment_bytes; /* a record that would pass this begins the next segment */
-    bool synced;
-    int fd; /* of the last segment; -1: the next record begins a new one */
-    uint64_t at;     /* where the next record goes */
-    uint64_t length; /* of the file: zeros or old records up to here */
-    uint64_t serial; /* the highest that was ever used */
-    uint64_t next;   /* number of the next record; 0: not known before store_log_replay() */
-    struct segment *segments; /* oldest first */
-    size_t n_segments, segments_capacity;
-    uint64_t spares[SPARES_MAX]; /* serials, in their files' names */
-    unsigned n_spares;
-};
-
-/* ---- octets ---- */
+/* ---- files ---- */
 
 static void put_u64le(uint8_t *to, uint64_t value)
 {
@@ -81,40 +49,13 @@ static void put_u64le(uint8_t *to, uint64_t value)
     memcpy(to, &value, sizeof value);
 }
 
-static uint64_t get_u64le(const uint8_t *from)
-{
-    uint64_t value;
-
-    memcpy(&value, from, sizeof value);
-    return le64toh(value);
-}
-
-static uint64_t padded(uint64_t size)
-{
-    return (size + 7) & ~UINT64_C(7);
-}
-
-static uint64_t record_hash(uint64_t serial, uint64_t number, struct amqp_bytes record)
-{
-    const uint64_t seed[3] = { htole64(serial), htole64(number), htole64(record.size) };
-
-    return XXH3_64bits_withSeed(record.data, record.size, XXH3_64bits(seed, sizeof seed));
-}
-
-static int fail(struct store_fault *fault, const char *what, const struct store_log *log)
+int store_log_fail(struct store_fault *fault, const char *what, const struct store_log *log)
 {
     int error = errno;
 
     (void)snprintf(fault->text, sizeof fault->text, "cannot %s the log in %.140s: %s", what,
                    log->directory, strerror(error));
     return -error;
-}
-
-/* ---- files ---- */
-
-static void segment_name(char *name, uint64_t serial, const char *suffix)
-{
-    (void)snprintf(name, NAME_BYTES, "%016llx%s", (unsigned long long)serial, suffix);
 }
 
 static int write_all(int fd, struct iovec *parts, int n_parts, uint64_t at)
@@ -175,7 +116,7 @@ static int add_segment(struct store_log *log, struct segment segment)
 
 static int write_head(struct store_log *log, uint64_t serial)
 {
-    uint8_t head[HEAD_BYTES];
+    uint8_t head[LOG_HEAD_BYTES];
     struct iovec part = { head, sizeof head };
 
     memcpy(head + 8, magic, sizeof magic);
@@ -192,10 +133,10 @@ static int open_file(struct store_log *log, char *name)
     struct stat status;
 
     if (log->n_spares > 0) {
-        segment_name(name, log->spares[log->n_spares - 1], ".spare");
+        log_segment_name(name, log->spares[log->n_spares - 1], ".spare");
         log->fd = openat(log->directory_fd, name, O_RDWR | O_CLOEXEC);
     } else {
-        (void)snprintf(name, NAME_BYTES, "%s", fresh_name);
+        (void)snprintf(name, LOG_NAME_BYTES, "%s", fresh_name);
         log->fd = openat(log->directory_fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     }
     if (log->fd < 0 || fstat(log->fd, &status))
@@ -206,21 +147,21 @@ static int open_file(struct store_log *log, char *name)
 
 static int begin_segment(struct store_log *log, struct store_fault *fault)
 {
-    char name[NAME_BYTES];
-    char final_name[NAME_BYTES];
+    char name[LOG_NAME_BYTES];
+    char final_name[LOG_NAME_BYTES];
     uint64_t serial = log->serial + 1;
     int rc;
 
     if (log->fd >= 0)
         (void)close(log->fd); /* what was to be synced, has been */
     log->fd = -1;
-    segment_name(final_name, serial, ".log");
+    log_segment_name(final_name, serial, ".log");
     rc = add_segment(log, (struct segment){ serial, log->next, log->synced });
     if (rc)
         return rc;
     rc = open_file(log, name);
     if (rc == 0)
-        rc = log->length < HEAD_BYTES ? grow(log, HEAD_BYTES) : 0;
+        rc = log->length < LOG_HEAD_BYTES ? grow(log, LOG_HEAD_BYTES) : 0;
     if (rc == 0)
         rc = write_head(log, serial);
     if (rc)
@@ -228,7 +169,7 @@ static int begin_segment(struct store_log *log, struct store_fault *fault)
     if (rc || fdatasync(log->fd) ||
         renameat(log->directory_fd, name, log->directory_fd, final_name) ||
         fsync(log->directory_fd)) {
-        rc = fail(fault, "begin a segment of", log);
+        rc = store_log_fail(fault, "begin a segment of", log);
         log->n_segments--;
         if (log->fd >= 0)
             (void)close(log->fd);
@@ -238,7 +179,7 @@ static int begin_segment(struct store_log *log, struct store_fault *fault)
     if (log->n_spares > 0)
         log->n_spares--;
     log->serial = serial;
-    log->at = HEAD_BYTES;
+    log->at = LOG_HEAD_BYTES;
     return 0;
 }
 
@@ -252,25 +193,25 @@ uint64_t store_log_next(const struct store_log *log)
 int store_log_append(struct store_log *log, struct amqp_bytes record, struct store_fault *fault)
 {
     static const uint8_t zeros[8];
-    uint8_t head[RECORD_HEAD_BYTES];
-    uint64_t end = log->at + RECORD_HEAD_BYTES + padded(record.size);
+    uint8_t head[LOG_RECORD_HEAD_BYTES];
+    uint64_t end = log->at + LOG_RECORD_HEAD_BYTES + log_padded(record.size);
     struct iovec parts[3] = {
         { head, sizeof head },
         { (void *)(uintptr_t)record.data, record.size },
-        { (void *)(uintptr_t)zeros, padded(record.size) - record.size },
+        { (void *)(uintptr_t)zeros, log_padded(record.size) - record.size },
     };
     int rc;
 
     assert(log->next > 0);
-    if (log->fd < 0 || (log->at > HEAD_BYTES && end > log->segment_bytes)) {
+    if (log->fd < 0 || (log->at > LOG_HEAD_BYTES && end > log->segment_bytes)) {
         rc = log->fd >= 0 && !log->synced ? store_log_sync(log, fault) : 0;
         if (rc == 0)
             rc = begin_segment(log, fault);
         if (rc)
             return rc;
-        end = log->at + RECORD_HEAD_BYTES + padded(record.size);
+        end = log->at + LOG_RECORD_HEAD_BYTES + log_padded(record.size);
     }
-    put_u64le(head, record_hash(log->serial, log->next, record));
+    put_u64le(head, log_record_hash(log->serial, log->next, record));
     put_u64le(head + 8, log->next);
     put_u64le(head + 16, record.size);
     rc = end > log->length ? grow(log, end) : 0;
@@ -278,7 +219,7 @@ int store_log_append(struct store_log *log, struct amqp_bytes record, struct sto
         rc = write_all(log->fd, parts, N_ELEMENTS(parts), log->at);
     if (rc) {
         errno = -rc;
-        return fail(fault, "write", log);
+        return store_log_fail(fault, "write", log);
     }
     log->at = end;
     log->next++;
@@ -287,7 +228,7 @@ int store_log_append(struct store_log *log, struct amqp_bytes record, struct sto
 
 int store_log_sync(struct store_log *log, struct store_fault *fault)
 {
-    return log->fd >= 0 && fdatasync(log->fd) ? fail(fault, "sync", log) : 0;
+    return log->fd >= 0 && fdatasync(log->fd) ? store_log_fail(fault, "sync", log) : 0;
 }
 
 void store_log_restart(struct store_log *log, uint64_t next)
@@ -302,15 +243,15 @@ void store_log_restart(struct store_log *log, uint64_t next)
 /* ---- giving back ---- */
 
 /* A file that a huge record has made long does not become a spare. */
-static void retire(struct store_log *log, uint64_t serial)
+void store_log_retire(struct store_log *log, uint64_t serial)
 {
-    char name[NAME_BYTES];
-    char spare[NAME_BYTES];
+    char name[LOG_NAME_BYTES];
+    char spare[LOG_NAME_BYTES];
     struct stat status;
 
-    segment_name(name, serial, ".log");
-    segment_name(spare, serial, ".spare");
-    if (log->n_spares < SPARES_MAX &&
+    log_segment_name(name, serial, ".log");
+    log_segment_name(spare, serial, ".spare");
+    if (log->n_spares < LOG_SPARES_MAX &&
         fstatat(log->directory_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
         (uint64_t)status.st_size <= log->segment_bytes + GROW_BYTES &&
         renameat(log->directory_fd, name, log->directory_fd, spare) == 0)
@@ -324,174 +265,9 @@ void store_log_release(struct store_log *log, uint64_t number)
     size_t n = 0;
 
     while (n + 1 < log->n_segments && log->segments[n + 1].first - 1 <= number)
-        retire(log, log->segments[n++].serial);
+        store_log_retire(log, log->segments[n++].serial);
     log->n_segments -= n;
     memmove(log->segments, log->segments + n, log->n_segments * sizeof *log->segments);
-}
-
-/* ---- reading ---- */
-
-/* The whole file; @ret_data is returned. */
-static int read_segment(const struct store_log *log, uint64_t serial, uint8_t **ret_data,
-                        size_t *ret_size)
-{
-    char name[NAME_BYTES];
-    struct stat status;
-    uint8_t *data;
-    size_t n = 0;
-    int fd;
-    int rc = 0;
-
-    segment_name(name, serial, ".log");
-    fd = openat(log->directory_fd, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    if (fstat(fd, &status)) {
-        rc = -errno;
-        (void)close(fd);
-        return rc;
-    }
-    data = malloc((size_t)status.st_size + 1);
-    if (!data)
-        rc = -ENOMEM;
-    while (rc == 0 && n < (size_t)status.st_size) {
-        ssize_t got = read(fd, data + n, (size_t)status.st_size - n);
-
-        if (got == 0)
-            break;
-        if (got > 0)
-            n += (size_t)got;
-        else if (errno != EINTR)
-            rc = -errno;
-    }
-    (void)close(fd);
-    if (rc) {
-        free(data);
-        return rc;
-    }
-    *ret_data = data;
-    *ret_size = n;
-    return 0;
-}
-
-/* The record with this number, if it is at the start of these octets, whole and valid. */
-static bool record_at(const uint8_t *data, size_t size, uint64_t serial, uint64_t number,
-                      struct amqp_bytes *ret_record)
-{
-    uint64_t record_size;
-
-    if (size < RECORD_HEAD_BYTES || get_u64le(data + 8) != number)
-        return false;
-    record_size = get_u64le(data + 16);
-    if (record_size > size - RECORD_HEAD_BYTES)
-        return false;
-    *ret_record = (struct amqp_bytes){ data + RECORD_HEAD_BYTES, record_size };
-    return get_u64le(data) == record_hash(serial, number, *ret_record);
-}
-
-/* Whether a record after @number, which is not valid, is. */
-static bool has_later_record(const uint8_t *data, size_t size, uint64_t serial, uint64_t number)
-{
-    struct amqp_bytes record;
-    size_t at;
-
-    for (at = 0; at + RECORD_HEAD_BYTES <= size; at += 8) {
-        uint64_t found = get_u64le(data + at + 8);
-
-        if (found > number && found - number < DAMAGE_NUMBERS_MAX &&
-            record_at(data + at, size - at, serial, found, &record))
-            return true;
-    }
-    return false;
-}
-
-struct replay {
-    uint64_t after;
-    uint64_t reached; /* the last number that was found, or need not be */
-    store_log_visit visit;
-    void *context;
-};
-
-static int damaged(const struct store_log *log, const struct segment *segment, uint64_t number,
-                   struct store_fault *fault)
-{
-    (void)snprintf(fault->text, sizeof fault->text,
-                   "%.90s/%016llx.log is damaged at record %llu, and later ones are there: moving "
-                   "this file and those after it away gives them up",
-                   log->directory, (unsigned long long)segment->serial,
-                   (unsigned long long)number);
-    return -EBADMSG;
-}
-
-/* Records of one segment, below number @limit. */
-static int replay_segment(struct store_log *log, const struct segment *segment, uint64_t limit,
-                          struct replay *replay, struct store_fault *fault)
-{
-    uint64_t number = segment->first;
-    size_t at = HEAD_BYTES;
-    struct amqp_bytes record;
-    uint8_t *data = NULL;
-    size_t size = 0;
-    int rc = read_segment(log, segment->serial, &data, &size);
-
-    if (rc) {
-        errno = -rc;
-        return fail(fault, "read", log);
-    }
-    while (rc == 0 && number < limit && at < size &&
-           record_at(data + at, size - at, segment->serial, number, &record)) {
-        if (number > replay->after)
-            rc = replay->visit(replay->context, number, record);
-        at += RECORD_HEAD_BYTES + (size_t)padded(record.size);
-        number++;
-    }
-    if (rc == 0 && number - 1 > replay->reached)
-        replay->reached = number - 1;
-    if (rc == 0 && segment->synced && number < limit && number > replay->after && at < size &&
-        has_later_record(data + at, size - at, segment->serial, number))
-        rc = damaged(log, segment, number, fault);
-    free(data);
-    return rc;
-}
-
-/* Segments behind a hole, of a log that was not synced: the machine stopped. They end here. */
-static void drop_from(struct store_log *log, size_t i)
-{
-    while (log->n_segments > i)
-        retire(log, log->segments[--log->n_segments].serial);
-}
-
-int store_log_replay(struct store_log *log, uint64_t after, store_log_visit visit, void *context,
-                     struct store_fault *fault)
-{
-    struct replay replay = { after, after, visit, context };
-    size_t i;
-
-    assert(log->fd < 0 || log->next > 0);
-    for (i = 0; i < log->n_segments; i++) {
-        const struct segment *segment = &log->segments[i];
-        uint64_t limit = i + 1 < log->n_segments ? segment[1].first
-                         : log->next             ? log->next
-                                                 : UINT64_MAX;
-        int rc;
-
-        if (limit - 1 <= after)
-            continue;
-        if (segment->first > replay.reached + 1) {
-            if (i > 0 ? segment[-1].synced : segment->synced)
-                return damaged(log, i > 0 ? segment - 1 : segment, replay.reached + 1, fault);
-            drop_from(log, i);
-            break;
-        }
-        rc = replay_segment(log, segment, limit, &replay, fault);
-        if (rc)
-            return rc;
-    }
-    if (log->fd >= 0)
-        (void)close(log->fd);
-    log->fd = -1;
-    log->next = replay.reached + 1;
-    return 0;
 }
 
 /* ---- opening ---- */
@@ -506,12 +282,12 @@ static int by_serial(const void *a, const void *b)
 
 static int load_head(struct store_log *log, struct segment *segment)
 {
-    char name[NAME_BYTES];
-    uint8_t head[HEAD_BYTES];
+    char name[LOG_NAME_BYTES];
+    uint8_t head[LOG_HEAD_BYTES];
     ssize_t n;
     int fd;
 
-    segment_name(name, segment->serial, ".log");
+    log_segment_name(name, segment->serial, ".log");
     fd = openat(log->directory_fd, name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
@@ -524,11 +300,11 @@ static int load_head(struct store_log *log, struct segment *segment)
     }
     (void)close(fd);
     if (n != (ssize_t)sizeof head || memcmp(head + 8, magic, sizeof magic) != 0 ||
-        get_u64le(head) != XXH3_64bits(head + 8, sizeof head - 8) ||
-        get_u64le(head + 16) != segment->serial || get_u64le(head + 24) == 0)
+        log_get_u64le(head) != XXH3_64bits(head + 8, sizeof head - 8) ||
+        log_get_u64le(head + 16) != segment->serial || log_get_u64le(head + 24) == 0)
         return -EBADMSG;
-    segment->first = get_u64le(head + 24);
-    segment->synced = get_u64le(head + 32) & FLAG_SYNCED;
+    segment->first = log_get_u64le(head + 24);
+    segment->synced = log_get_u64le(head + 32) & FLAG_SYNCED;
     return 0;
 }
 
@@ -538,7 +314,7 @@ static int note_file(struct store_log *log, const char *name)
     unsigned long long serial;
     int end = 0;
 
-    if (strlen(name) >= NAME_BYTES || sscanf(name, "%16llx%n", &serial, &end) != 1 || end != 16)
+    if (strlen(name) >= LOG_NAME_BYTES || sscanf(name, "%16llx%n", &serial, &end) != 1 || end != 16)
         return 0;
     if (serial > log->serial)
         log->serial = serial;
@@ -546,7 +322,7 @@ static int note_file(struct store_log *log, const char *name)
         return add_segment(log, (struct segment){ .serial = serial });
     if (strcmp(name + end, ".spare") != 0)
         return 0;
-    if (log->n_spares < SPARES_MAX)
+    if (log->n_spares < LOG_SPARES_MAX)
         log->spares[log->n_spares++] = serial;
     else
         (void)unlinkat(log->directory_fd, name, 0); /* or the next process does it */
@@ -574,7 +350,7 @@ static int load_segments(struct store_log *log, struct store_fault *fault)
 
     if (rc) {
         errno = -rc;
-        return fail(fault, "list", log);
+        return store_log_fail(fault, "list", log);
     }
     if (log->n_segments > 0)
         qsort(log->segments, log->n_segments, sizeof *log->segments, by_serial);
@@ -588,7 +364,7 @@ static int load_segments(struct store_log *log, struct store_fault *fault)
         }
         if (rc) {
             errno = -rc;
-            return fail(fault, "read", log);
+            return store_log_fail(fault, "read", log);
         }
     }
     return 0;
@@ -635,7 +411,7 @@ int store_log_open(const char *directory, size_t segment_bytes, bool synced,
     rc = open_directory(log);
     if (rc) {
         errno = -rc;
-        rc = fail(fault, "open", log);
+        rc = store_log_fail(fault, "open", log);
     } else {
         rc = load_segments(log, fault);
     }

@@ -1,8 +1,8 @@
 /*
  * log.h - the write-ahead log: where a commit becomes durable
  *
- * Records of octets, numbered 1, 2, 3 and so on for the life of the directory, in segment files that
- * are overwritten in place. log.c says why this is not left to RocksDB. One thread uses a log.
+ * Records of octets, numbered 1, 2, 3 and so on for the life of the directory, in segment files
+ * that are overwritten in place. log.c says why this is not left to RocksDB. One thread uses a log.
  */
 #ifndef STORE_LOG_H
 #define STORE_LOG_H
@@ -11,7 +11,7 @@
 
 struct store_log;
 
-/** store_log_visit() - called per record; a negative result ends the replay and is returned by it */
+/** store_log_visit() - called per record; a negative result ends the replay, which returns it */
 typedef int (*store_log_visit)(void *context, uint64_t number, struct amqp_bytes record);
 
 /**
@@ -31,7 +31,7 @@ int store_log_open(const char *directory, size_t segment_bytes, bool synced,
  * The last record may be torn or missing its end: it was never synced, and is not handed out. The
  * next record to be appended gets the number after the last one handed out.
  *
- * Return: 0; -EBADMSG, with a sentence in @fault, when records that were synced are damaged although
+ * Return: 0; -EBADMSG, with a sentence in @fault, when records that were synced are damaged, and
  *         later ones are there; what @visit returned; -errno.
  */
 int store_log_replay(struct store_log *log, uint64_t after, store_log_visit visit, void *context,

@@ -491,7 +491,8 @@ END_TEST
 
 START_TEST(test_directory_that_cannot_be_made_is_told)
 {
-    ck_assert_int_eq(store_log_open("/proc/nowhere/log", SEGMENT_BYTES, true, &fault, &wal), -ENOENT);
+    ck_assert_int_eq(store_log_open("/proc/nowhere/log", SEGMENT_BYTES, true, &fault, &wal),
+                     -ENOENT);
     ck_assert_ptr_nonnull(strstr(fault.text, "/proc/nowhere/log"));
 }
 END_TEST
