@@ -81,12 +81,12 @@ static int write_all(int fd, struct iovec *parts, int n_parts, uint64_t at)
     return 0;
 }
 
-/* Zeros from the end of the file on, so that it reaches @length and a step further. */
-static int grow(struct store_log *log, uint64_t length)
+/* Zeros from the end of the file on, so that it reaches past the next step. */
+static int grow(struct store_log *log)
 {
     static uint8_t zeros[65536];
+    uint64_t length = (log->length / GROW_BYTES + 1) * GROW_BYTES;
 
-    length = (length / GROW_BYTES + 1) * GROW_BYTES;
     while (log->length < length) {
         uint64_t left = length - log->length;
         struct iovec part = { zeros, left < sizeof zeros ? (size_t)left : sizeof zeros };
@@ -127,15 +127,17 @@ static int write_head(struct store_log *log, uint64_t serial)
     return write_all(log->fd, &part, 1, 0);
 }
 
-/* A file for the next segment in log->fd, with its length; its present name in @name. */
+/* A file for the next segment in log->fd, with its length; its present name in @name. A spare is
+ * taken once: what does not become a segment then is found again by the next process. */
 static int open_file(struct store_log *log, char *name)
 {
     struct stat status;
 
-    if (log->n_spares > 0) {
-        log_segment_name(name, log->spares[log->n_spares - 1], ".spare");
+    while (log->fd < 0 && log->n_spares > 0) {
+        log_segment_name(name, log->spares[--log->n_spares], ".spare");
         log->fd = openat(log->directory_fd, name, O_RDWR | O_CLOEXEC);
-    } else {
+    }
+    if (log->fd < 0) {
         (void)snprintf(name, LOG_NAME_BYTES, "%s", fresh_name);
         log->fd = openat(log->directory_fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     }
@@ -161,7 +163,7 @@ static int begin_segment(struct store_log *log, struct store_fault *fault)
         return rc;
     rc = open_file(log, name);
     if (rc == 0)
-        rc = log->length < LOG_HEAD_BYTES ? grow(log, LOG_HEAD_BYTES) : 0;
+        rc = log->length < LOG_HEAD_BYTES ? grow(log) : 0;
     if (rc == 0)
         rc = write_head(log, serial);
     if (rc)
@@ -176,8 +178,6 @@ static int begin_segment(struct store_log *log, struct store_fault *fault)
         log->fd = -1;
         return rc;
     }
-    if (log->n_spares > 0)
-        log->n_spares--;
     log->serial = serial;
     log->at = LOG_HEAD_BYTES;
     return 0;
@@ -214,9 +214,11 @@ int store_log_append(struct store_log *log, struct amqp_bytes record, struct sto
     put_u64le(head, log_record_hash(log->serial, log->next, record));
     put_u64le(head + 8, log->next);
     put_u64le(head + 16, record.size);
-    rc = end > log->length ? grow(log, end) : 0;
-    if (rc == 0)
-        rc = write_all(log->fd, parts, N_ELEMENTS(parts), log->at);
+    rc = write_all(log->fd, parts, N_ELEMENTS(parts), log->at);
+    if (rc == 0 && end > log->length) {
+        log->length = end;
+        rc = grow(log);
+    }
     if (rc) {
         errno = -rc;
         return store_log_fail(fault, "write", log);

@@ -119,22 +119,28 @@ static struct topic_edge *find_literal(const struct topic_index *index,
     return edge;
 }
 
+/* The * or # edge if @word is that; NULL for a literal word. */
+static struct topic_edge *wild_edge(struct topic_node *parent, struct amqp_str word)
+{
+    switch (word_kind(word)) {
+    case WORD_STAR:
+        return &parent->star;
+    case WORD_HASH:
+        return &parent->hash;
+    case WORD_LITERAL:
+        break;
+    }
+    return NULL;
+}
+
 /* NULL if there is none. */
 static struct topic_edge *find_edge(const struct topic_index *index, struct topic_node *parent,
                                     struct amqp_str word)
 {
-    struct topic_edge *edge;
+    struct topic_edge *edge = wild_edge(parent, word);
 
-    switch (word_kind(word)) {
-    case WORD_STAR:
-        edge = &parent->star;
-        break;
-    case WORD_HASH:
-        edge = &parent->hash;
-        break;
-    default:
+    if (!edge)
         return find_literal(index, parent, word, hash_str(0, word));
-    }
     return edge->kind != TOPIC_EDGE_NONE ? edge : NULL;
 }
 
@@ -142,22 +148,14 @@ static struct topic_edge *find_edge(const struct topic_index *index, struct topi
 static struct topic_edge *add_edge(struct topic_index *index, struct topic_node *parent,
                                    struct amqp_str word)
 {
-    struct topic_edge *edge = NULL;
+    struct topic_edge *edge = wild_edge(parent, word);
 
-    switch (word_kind(word)) {
-    case WORD_STAR:
-        edge = &parent->star;
-        break;
-    case WORD_HASH:
-        edge = &parent->hash;
-        break;
-    case WORD_LITERAL:
+    if (!edge) {
         edge = topic_edges_add(&index->edges,
                                (uint32_t)child_path(parent->path, hash_str(0, word)));
         if (!edge)
             return NULL;
         parent->literal_children++;
-        break;
     }
     assert(edge->kind == TOPIC_EDGE_NONE);
     parent->children++;

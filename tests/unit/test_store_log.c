@@ -5,19 +5,15 @@
  * can check what it is given. A crash is imitated on the file: sectors of the last record are put
  * back to what they were, as they are when the machine stops while they are written.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1 /* nftw() */
-#endif
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "store/log.h"
+#include "temp_directory.h"
 #include "unit.h"
 
 #define SEGMENT_BYTES (1u << 20)
@@ -31,27 +27,16 @@ static struct store_fault fault;
 static uint64_t n_replayed;
 static uint64_t last_replayed;
 
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *where)
-{
-    (void)status;
-    (void)type;
-    (void)where;
-    return remove(path);
-}
-
 static void setup(void)
 {
-    const char *tmp = getenv("TMPDIR");
-
-    (void)snprintf(directory, sizeof directory, "%s/test_store_log.XXXXXX", tmp ? tmp : P_tmpdir);
-    ck_assert_ptr_nonnull(mkdtemp(directory));
+    temp_directory_make(directory, sizeof directory);
 }
 
 static void teardown(void)
 {
     store_log_close(wal);
     wal = NULL;
-    (void)nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    temp_directory_remove(directory);
 }
 
 /* ---- records that say their number ---- */
@@ -276,6 +261,25 @@ START_TEST(test_old_records_of_a_used_segment_are_not_found)
 }
 END_TEST
 
+/* Somebody has tidied up; or the spare was renamed, and only the sync of its directory failed. */
+START_TEST(test_spare_that_is_gone_is_done_without)
+{
+    char command[400];
+
+    open_log(0);
+    for (unsigned i = 0; i < 60; i++)
+        append(LARGE_BYTES);
+    store_log_release(wal, 59);
+    ck_assert_uint_eq(count_files(".spare"), 3);
+    (void)snprintf(command, sizeof command, "rm %s/*.spare", directory);
+    ck_assert_int_eq(system(command), 0);
+    while (store_log_next(wal) < 80)
+        append(LARGE_BYTES);
+    open_log(59);
+    ck_assert_uint_eq(last_replayed, 79);
+}
+END_TEST
+
 START_TEST(test_huge_record_has_a_segment_of_its_own)
 {
     open_log(0);
@@ -438,12 +442,8 @@ END_TEST
 
 static void limit_file_size(rlim_t bytes)
 {
-    struct rlimit limit;
-
     (void)signal(SIGXFSZ, SIG_IGN);
-    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = bytes;
-    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    (void)temp_limit(RLIMIT_FSIZE, bytes);
 }
 
 START_TEST(test_failed_record_is_written_again_in_a_new_segment)
@@ -509,6 +509,7 @@ int main(void)
     tcase_add_test(tcase, test_what_a_visitor_returns_ends_the_replay);
     tcase_add_test(tcase, test_released_segments_are_used_again);
     tcase_add_test(tcase, test_old_records_of_a_used_segment_are_not_found);
+    tcase_add_test(tcase, test_spare_that_is_gone_is_done_without);
     tcase_add_test(tcase, test_huge_record_has_a_segment_of_its_own);
     tcase_add_test(tcase, test_other_files_are_left_alone);
     tcase_add_loop_test(tcase, test_torn_record_is_dropped_and_those_before_stay, 0,

@@ -11,16 +11,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "store/backend_rocksdb.h"
 #include "store/commit.h"
+#include "temp_directory.h"
 #include "unit.h"
 
 #define WAIT_MS 30000
@@ -85,20 +84,9 @@ static void open_store(void)
     ck_assert_msg(rc == 0, "store_open: %s", text);
 }
 
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *where)
-{
-    (void)status;
-    (void)type;
-    (void)where;
-    return remove(path);
-}
-
 static void setup(void)
 {
-    const char *tmp = getenv("TMPDIR");
-
-    (void)snprintf(directory, sizeof directory, "%s/test_store.XXXXXX", tmp ? tmp : P_tmpdir);
-    ck_assert_ptr_nonnull(mkdtemp(directory));
+    temp_directory_make(directory, sizeof directory);
     options = store_options_default();
     options.write_buffer_bytes = 4 << 20;
     n_stalls = 0;
@@ -112,7 +100,7 @@ static void teardown(void)
     store = NULL;
     free((void *)(uintptr_t)read_message.data);
     read_message = (struct amqp_bytes){ 0 };
-    (void)nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    temp_directory_remove(directory);
 }
 
 static void wait_and_poll(void)
@@ -476,15 +464,6 @@ END_TEST
 
 /* ---- the disk fails ---- */
 
-static void limit_file_size(rlim_t bytes)
-{
-    struct rlimit limit;
-
-    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = bytes;
-    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
 START_TEST(test_full_disk_stalls_and_goes_on_when_there_is_room)
 {
     static uint8_t body[20000];
@@ -496,7 +475,7 @@ START_TEST(test_full_disk_stalls_and_goes_on_when_there_is_room)
     declare(id);
     enqueue(id, 1, append_bytes("first", 5));
     wait_durable();
-    limit_file_size(100000);
+    (void)temp_limit(RLIMIT_FSIZE, 100000);
     for (i = 2; i <= 30; i++) {
         enqueue(id, i, append_bytes(body, sizeof body));
         ck_assert_int_eq(store_seal(store), 0);
@@ -508,7 +487,7 @@ START_TEST(test_full_disk_stalls_and_goes_on_when_there_is_room)
     ck_assert_int_eq(store_settle(store, id, 1, 0), 0);
     ck_assert_int_eq(store_seal(store), 0);
     ck_assert_uint_lt(durable, number);
-    limit_file_size(RLIM_INFINITY);
+    (void)temp_limit(RLIMIT_FSIZE, RLIM_INFINITY);
     while (durable < number)
         wait_and_poll();
     ck_assert_int_eq(stalled, 0);
@@ -526,27 +505,17 @@ START_TEST(test_full_disk_stalls_and_goes_on_when_there_is_room)
 END_TEST
 
 /* RocksDB cannot flush, while the log can still be written: without descriptors, no new file. */
-static void limit_files(rlim_t files)
-{
-    struct rlimit limit;
-
-    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    limit.rlim_cur = files;
-    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-}
-
 START_TEST(test_database_that_refuses_is_opened_again_and_given_what_the_log_has)
 {
     static uint8_t body[50000];
     uint64_t id = store_new_queue_id(store);
-    struct rlimit before;
     uint64_t number;
+    rlim_t before;
     uint64_t i;
 
-    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
     declare(id);
     wait_durable();
-    limit_files(5); /* fewer than are open */
+    before = temp_limit(RLIMIT_NOFILE, 5); /* fewer than are open */
     for (i = 1; !stalled; i++) {
         ck_assert_uint_lt(i, 1000);
         memset(body, (int)(i % 251), sizeof body);
@@ -560,7 +529,7 @@ START_TEST(test_database_that_refuses_is_opened_again_and_given_what_the_log_has
     if (i > 2)
         ck_assert_int_eq(store_settle(store, id, 1, 0), 0);
     ck_assert_int_eq(store_seal(store), 0);
-    limit_files(before.rlim_cur);
+    (void)temp_limit(RLIMIT_NOFILE, before);
     while (durable < number)
         wait_and_poll();
     ck_assert_int_eq(stalled, 0);
@@ -582,11 +551,11 @@ START_TEST(test_close_gives_up_while_the_disk_is_full)
     uint64_t id = store_new_queue_id(store);
 
     (void)signal(SIGXFSZ, SIG_IGN);
-    limit_file_size(100000);
+    (void)temp_limit(RLIMIT_FSIZE, 100000);
     declare(id);
     enqueue(id, 1, append_bytes(body, sizeof body));
     ck_assert_int_lt(store_close(store), 0);
-    limit_file_size(RLIM_INFINITY);
+    (void)temp_limit(RLIMIT_FSIZE, RLIM_INFINITY);
     open_store();
     recover();
     ck_assert_uint_eq(n_recovered, 0);
