@@ -224,8 +224,8 @@ static int hash_password(struct definitions_check *check, json_t *user, enum aut
         *hashing = known->hashing;
         return set(check, user, "password_hash", json_string(known->password_hash));
     }
-    if (*hashing == AUTH_HASHING_MD5)
-        *hashing = AUTH_HASHING_SHA256;
+    if (*hashing == AUTH_HASHING_MD5 || !json_object_get(user, "hashing_algorithm"))
+        *hashing = check->broker->settings.password_hashing;
     hash = octets.size ? auth_hash_password(*hashing, octets) : strdup("");
     if (!hash)
         return definitions_no_memory(check->error);

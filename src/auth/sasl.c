@@ -65,9 +65,23 @@ static const struct {
     { "AMQPLAIN", parse_amqplain },
 };
 
-enum sasl_outcome sasl_authenticate(struct auth *auth, struct amqp_str mechanism,
-                                    struct amqp_bytes response, struct user **ret_user,
-                                    char *reason, size_t reason_size)
+static bool is_offered(const char *offered, const char *name)
+{
+    size_t size = strlen(name);
+
+    for (; *offered; offered += strspn(offered, " ")) {
+        size_t next = strcspn(offered, " ");
+
+        if (next == size && memcmp(offered, name, size) == 0)
+            return true;
+        offered += next;
+    }
+    return false;
+}
+
+enum sasl_outcome sasl_authenticate(struct auth *auth, const char *offered,
+                                    struct amqp_str mechanism, struct amqp_bytes response,
+                                    struct user **ret_user, char *reason, size_t reason_size)
 {
     struct amqp_text text = amqp_text_over(reason, reason_size);
     struct credentials credentials;
@@ -75,7 +89,8 @@ enum sasl_outcome sasl_authenticate(struct auth *auth, struct amqp_str mechanism
     size_t i;
 
     for (i = 0; i < N_ELEMENTS(mechanisms); i++)
-        if (amqp_str_equal(mechanism, amqp_str_from(mechanisms[i].name)))
+        if (amqp_str_equal(mechanism, amqp_str_from(mechanisms[i].name)) &&
+            is_offered(offered, mechanisms[i].name))
             break;
     if (i == N_ELEMENTS(mechanisms)) {
         amqp_text_printf(&text, "unknown authentication mechanism '%.*s'", AMQP_STR_ARG(mechanism));

@@ -45,6 +45,8 @@ struct broker_settings {
     const char *default_queue_type;     /* where vhost and client name none; NULL: classic */
     uint64_t connections_max, channels_max; /* of the node; 0: no limit, as in all of these */
     uint64_t vhosts_max, queues_max, exchanges_max, bindings_max;
+    const char *mechanisms;             /* offered to clients; NULL: all of SASL_MECHANISMS */
+    enum auth_hashing password_hashing; /* of new passwords, unless they say which; not MD5 */
     bool (*is_loopback_user)(const void *context, const char *user);
     const void *loopback_context;
     void (*log)(void *context, int level, const char *text); /* enum broker_log; never on hot paths */

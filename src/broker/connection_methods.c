@@ -34,8 +34,16 @@ static void put_server_properties(const struct broker_settings *settings,
     amqp_table_put_str(writer, "version", amqp_str_from(settings->version));
 }
 
+static const char *offered_mechanisms(const struct connection *connection)
+{
+    const char *configured = connection->broker->settings.mechanisms;
+
+    return configured ? configured : SASL_MECHANISMS;
+}
+
 void connection_send_start(struct connection *connection)
 {
+    const char *mechanisms = offered_mechanisms(connection);
     struct amqp_table_writer writer = { 0 };
 
     put_server_properties(&connection->broker->settings, &writer);
@@ -49,7 +57,7 @@ void connection_send_start(struct connection *connection)
                 .version_major = 0,
                 .version_minor = 9,
                 .server_properties = amqp_table_written(&writer),
-                .mechanisms = { (const uint8_t *)SASL_MECHANISMS, sizeof SASL_MECHANISMS - 1 },
+                .mechanisms = { (const uint8_t *)mechanisms, strlen(mechanisms) },
                 .locales = { (const uint8_t *)"en_US", 5 } });
     amqp_table_writer_release(&writer);
 }
@@ -144,8 +152,9 @@ static int handle_start_ok(struct connection *connection,
 
     if (rc)
         return rc;
-    switch (sasl_authenticate(connection->broker->auth, start_ok->mechanism, start_ok->response,
-                              &user, reason, sizeof reason)) {
+    switch (sasl_authenticate(connection->broker->auth, offered_mechanisms(connection),
+                              start_ok->mechanism, start_ok->response, &user, reason,
+                              sizeof reason)) {
     case SASL_MALFORMED:
         connection_refuse(connection, reason);
         return 0;

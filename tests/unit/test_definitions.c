@@ -530,6 +530,18 @@ END_TEST
 
 /* --- users --- */
 
+START_TEST(test_plain_password_is_hashed_as_the_broker_says)
+{
+    broker->settings.password_hashing = AUTH_HASHING_SHA512;
+    import_well("{\"users\":[{\"name\":\"u\",\"tags\":[],\"password\":\"secret\"},"
+                "{\"name\":\"v\",\"tags\":[],\"password\":\"secret\","
+                "\"hashing_algorithm\":\"rabbit_password_hashing_sha256\"}]}");
+    ck_assert_int_eq(user("u")->hashing, AUTH_HASHING_SHA512);
+    ck_assert_int_eq(user("v")->hashing, AUTH_HASHING_SHA256);
+    ck_assert(logs_in("u", "secret"));
+}
+END_TEST
+
 START_TEST(test_plain_password_is_hashed_once)
 {
     static const char json[] = "{\"users\":[{\"name\":\"u\",\"tags\":[],\"password\":\"secret\"}]}";
@@ -926,6 +938,7 @@ static void add_imports(TCase *tcase)
     tcase_add_test(tcase, test_metadata_that_the_file_does_not_mention_stays);
     tcase_add_test(tcase, test_limits_that_the_file_does_not_mention_stay);
     tcase_add_test(tcase, test_plain_password_is_hashed_once);
+    tcase_add_test(tcase, test_plain_password_is_hashed_as_the_broker_says);
     tcase_add_loop_test(tcase, test_version_of_the_file_chooses_the_hash_of_users_without_one, 0,
                         N_ELEMENTS(hashing_case));
     tcase_add_test(tcase, test_legacy_administrator_becomes_a_tag);

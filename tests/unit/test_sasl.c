@@ -29,7 +29,8 @@ static void teardown(void)
     auth_free(auth);
 }
 
-static enum sasl_outcome answer(const char *mechanism, const char *response, size_t size)
+static enum sasl_outcome answer_offer(const char *offered, const char *mechanism,
+                                      const char *response, size_t size)
 {
     /* A heap copy of the exact size lets a sanitizer see one octet too far. */
     uint8_t *copy = malloc(size ? size : 1);
@@ -37,10 +38,15 @@ static enum sasl_outcome answer(const char *mechanism, const char *response, siz
 
     if (size)
         memcpy(copy, response, size);
-    outcome = sasl_authenticate(auth, amqp_str_from(mechanism), (struct amqp_bytes){ copy, size },
-                                &user, reason, sizeof reason);
+    outcome = sasl_authenticate(auth, offered, amqp_str_from(mechanism),
+                                (struct amqp_bytes){ copy, size }, &user, reason, sizeof reason);
     free(copy);
     return outcome;
+}
+
+static enum sasl_outcome answer(const char *mechanism, const char *response, size_t size)
+{
+    return answer_offer(SASL_MECHANISMS, mechanism, response, size);
 }
 
 #define LOGIN(size, name) "\x05LOGINS\0\0\0" size name
@@ -139,6 +145,18 @@ START_TEST(test_offered_mechanisms_are_known)
 }
 END_TEST
 
+START_TEST(test_mechanism_that_is_not_offered_is_unknown)
+{
+    static const char response[] = LOGIN("\x05", "guest") PASSWORD("\x05", "guest");
+
+    ck_assert_int_eq(answer_offer("PLAIN", "AMQPLAIN", response, sizeof response - 1),
+                     SASL_MALFORMED);
+    ck_assert_str_eq(reason, "unknown authentication mechanism 'AMQPLAIN'");
+    ck_assert_int_eq(answer_offer("AMQPLAIN", "PLAIN", "\0guest\0guest", 12), SASL_MALFORMED);
+    ck_assert_int_eq(answer_offer("PLAIN", "PLAIN", "\0guest\0guest", 12), SASL_OK);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("sasl");
@@ -150,6 +168,7 @@ int main(void)
     tcase_add_test(tcase, test_truncated_amqplain_is_never_accepted);
     tcase_add_test(tcase, test_reason_is_cut_to_its_buffer);
     tcase_add_test(tcase, test_offered_mechanisms_are_known);
+    tcase_add_test(tcase, test_mechanism_that_is_not_offered_is_unknown);
     suite_add_tcase(suite, tcase);
     return unit_run(suite);
 }
