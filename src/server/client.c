@@ -277,6 +277,14 @@ static int client_make_connection(struct client *client, const struct sockaddr *
     return connection_new(client->set->broker, &client_ops, client, &origin, &client->connection);
 }
 
+static void set_buffer_size(int fd, int option, uint32_t bytes)
+{
+    int size = (int)bytes;
+
+    if (size)
+        (void)setsockopt(fd, SOL_SOCKET, option, &size, sizeof size); /* the kernel cuts it */
+}
+
 static void set_socket_options(const struct client_settings *settings, int fd)
 {
     int on = 1;
@@ -286,6 +294,8 @@ static void set_socket_options(const struct client_settings *settings, int fd)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (settings->keepalive)
         (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    set_buffer_size(fd, SO_SNDBUF, settings->sndbuf_bytes);
+    set_buffer_size(fd, SO_RCVBUF, settings->recbuf_bytes);
 }
 
 int client_set_accept(struct client_set *set, int fd, const struct sockaddr *peer)

@@ -16,9 +16,11 @@ struct loop;
 struct sockaddr;
 
 struct client_settings {
-    unsigned handshake_timeout_ms; /* from accept to connection.open-ok */
+    uint64_t handshake_timeout_ms; /* from accept to connection.open-ok */
     bool nodelay;                  /* TCP_NODELAY */
     bool keepalive;                /* SO_KEEPALIVE */
+    uint32_t sndbuf_bytes;         /* SO_SNDBUF; 0: as the kernel has it */
+    uint32_t recbuf_bytes;         /* SO_RCVBUF, likewise */
 };
 
 /** client_set_new() - no clients yet; @loop and @broker are borrowed. 0 or -ENOMEM */

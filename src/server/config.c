@@ -1,9 +1,10 @@
 /*
  * config.c - from a key to its row, and what is said when there is none
  *
- * A key is split into words; a row matches word by word. Unknown keys are refused with the nearest
- * known key (edit distance), since a setting that silently does nothing is the worst outcome for
- * whoever wrote it. For the same reason a key that is known but has no effect here leaves a note.
+ * A key is split into words; a pattern matches word by word. Keys with an effect are looked for
+ * first (config_keys.c), then those without (config_noted.c). Unknown keys are refused with the
+ * nearest known key (edit distance), since a setting that silently does nothing is the worst
+ * outcome for the operator. For the same reason a key without effect leaves a note that says why.
  */
 #include <assert.h>
 #include <stdarg.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 
 #include "server/config-internal.h"
+#include "server/edit_distance.h"
 
 /* --- reports --- */
 
@@ -61,6 +63,33 @@ void config_report_release(struct config_report *report)
     *report = (struct config_report){ 0 };
 }
 
+int config_put_raw(struct config_raw **list, size_t *count, const char *key, const char *value)
+{
+    struct config_raw raw = { strdup(key), strdup(value) };
+    struct config_raw *grown = NULL;
+    size_t i;
+
+    for (i = 0; i < *count; i++)
+        if (strcmp((*list)[i].key, key) == 0)
+            break;
+    if (raw.key && raw.value)
+        grown = i < *count ? *list : realloc(*list, (*count + 1) * sizeof *grown);
+    if (!grown) {
+        free(raw.key);
+        free(raw.value);
+        return -ENOMEM;
+    }
+    *list = grown;
+    if (i < *count) {
+        free(grown[i].key);
+        free(grown[i].value);
+    } else {
+        ++*count;
+    }
+    grown[i] = raw;
+    return 0;
+}
+
 /* --- keys --- */
 
 /** struct key - a key in words; "a.b\.c" is the words "a" and "b.c" */
@@ -102,10 +131,8 @@ static bool parse_key(const char *text, struct key *ret)
     return true;
 }
 
-static bool row_matches(const struct config_row *row, const struct key *key, const char **ret_name)
+static bool pattern_matches(const char *at, const struct key *key, const char **ret_name)
 {
-    const char *at = row->key;
-
     *ret_name = NULL;
     for (size_t i = 0; i < key->count; i++) {
         size_t size = strcspn(at, ".");
@@ -130,44 +157,28 @@ static const struct config_row *find_row(const struct key *key, const char **ret
     const struct config_row *rows = config_rows(&count);
 
     for (size_t i = 0; i < count; i++)
-        if (row_matches(&rows[i], key, ret_name))
+        if (pattern_matches(rows[i].key, key, ret_name))
             return &rows[i];
     return NULL;
 }
 
-/* --- suggestions --- */
-
-/* The edit distance of two words shorter than CONFIG_KEY_BYTES; one row of the matrix at a time. */
-static size_t distance(const char *a, const char *b)
+/* Walks to the noted key that matches; false if none does. */
+static bool find_noted(const struct key *key, struct config_noted *noted)
 {
-    size_t costs[CONFIG_KEY_BYTES];
-    size_t b_size = strlen(b);
+    const char *ignored;
 
-    for (size_t j = 0; j <= b_size; j++)
-        costs[j] = j;
-    for (size_t i = 0; a[i]; i++) {
-        size_t diagonal = costs[0];
-
-        costs[0] = i + 1;
-        for (size_t j = 0; j < b_size; j++) {
-            size_t best = diagonal + (a[i] != b[j]);
-
-            if (costs[j] + 1 < best)
-                best = costs[j] + 1;
-            if (costs[j + 1] + 1 < best)
-                best = costs[j + 1] + 1;
-            diagonal = costs[j + 1];
-            costs[j + 1] = best;
-        }
-    }
-    return costs[b_size];
+    *noted = (struct config_noted){ 0 };
+    while (config_noted_next(noted))
+        if (pattern_matches(noted->pattern, key, &ignored))
+            return true;
+    return false;
 }
 
-/* The row's key with the words of `key` in place of "$name", where both have as many words. */
-static void fill_names(const struct config_row *row, const struct key *key,
-                       char out[CONFIG_KEY_BYTES])
+/* --- suggestions --- */
+
+/* The pattern with the words of `key` in place of "$name", where both have as many words. */
+static void fill_names(const char *at, const struct key *key, char out[CONFIG_KEY_BYTES])
 {
-    const char *at = row->key;
     size_t used = 0;
 
     for (size_t i = 0; *at; i++) {
@@ -186,57 +197,56 @@ static void fill_names(const struct config_row *row, const struct key *key,
     out[used] = '\0';
 }
 
-/* Writes the known key nearest to `text`; false if none is. Keys without effect must be nearer. */
-static bool suggest_key(const char *text, const struct key *key, char ret[CONFIG_KEY_BYTES])
+/** struct suggestion - the known key that is nearest so far */
+struct suggestion {
+    const char *text; /* what was written */
+    const struct key *key;
+    size_t nearest;
+    char found[CONFIG_KEY_BYTES];
+};
+
+/* Takes a pattern as the suggestion if it is within `near` edits and nearer than the last one. */
+static void consider(struct suggestion *suggestion, const char *pattern, size_t near)
 {
-    size_t count, nearest = CONFIG_KEY_BYTES;
+    char candidate[CONFIG_KEY_BYTES];
+    size_t apart;
+
+    if (strchr(pattern, '*'))
+        return;
+    fill_names(pattern, suggestion->key, candidate);
+    apart = edit_distance(suggestion->text, candidate);
+    if (apart > near || apart >= suggestion->nearest)
+        return;
+    suggestion->nearest = apart;
+    strcpy(suggestion->found, candidate);
+}
+
+/* Writes the known key nearest to `text`, "" if none is. Keys without effect must be nearer. */
+static void suggest_key(struct suggestion *suggestion)
+{
+    struct config_noted noted = { 0 };
+    size_t count;
     const struct config_row *rows = config_rows(&count);
-    bool found = false;
 
-    for (size_t i = 0; i < count; i++) {
-        size_t near = rows[i].effect == CONFIG_EFFECT ? strlen(text) / 4 + 1 : 2;
-        char candidate[CONFIG_KEY_BYTES];
-        size_t apart;
-
-        if (strchr(rows[i].key, '*'))
-            continue;
-        fill_names(&rows[i], key, candidate);
-        apart = distance(text, candidate);
-        if (apart > near || apart >= nearest)
-            continue;
-        nearest = apart;
-        found = true;
-        strcpy(ret, candidate);
-    }
-    return found;
+    for (size_t i = 0; i < count; i++)
+        consider(suggestion, rows[i].key, strlen(suggestion->text) / 4 + 1);
+    while (config_noted_next(&noted))
+        consider(suggestion, noted.pattern, 2);
 }
 
 static int report_unknown(const char *where, const char *text, const struct key *key,
                           struct config_report *report)
 {
-    char suggestion[CONFIG_KEY_BYTES];
+    struct suggestion suggestion = { .text = text, .key = key, .nearest = CONFIG_KEY_BYTES };
 
-    if (suggest_key(text, key, suggestion))
+    suggest_key(&suggestion);
+    if (*suggestion.found)
         return config_error(report, "%s: unknown key '%s'; did you mean '%s'?", where, text,
-                            suggestion);
+                            suggestion.found);
     return config_error(report, "%s: unknown key '%s'", where, text);
 }
 
 /* --- applying --- */
-
-static int note_effect(const struct config_row *row, const char *where, const char *key,
-                       struct config_report *report)
-{
-    switch (row->effect) {
-    case CONFIG_EFFECT:
-        return 0;
-    case CONFIG_NOT_YET:
-        return config_note(report, "%s: '%s' has no effect in this version", where, key);
-    case CONFIG_NOT_HERE:
-        return config_note(report, "%s: '%s' has no meaning here and is ignored", where, key);
-    }
-    return 0;
-}
 
 /* Values of several lines may hold newlines and tabs. */
 static bool has_control(const char *value)
@@ -247,31 +257,74 @@ static bool has_control(const char *value)
     return false;
 }
 
+/* What the row's function found about a value that is not simply good. */
+static int report_outcome(struct config *config, int rc, const char *where,
+                          const struct config_row *row, const struct config_value *value,
+                          struct config_report *report)
+{
+    switch (rc) {
+    case -EINVAL:
+        return config_error(report, "%s: '%s': %s", where, value->key, value->problem);
+    case -EPERM:
+        return config_refuse(config, where, value->key, row->gate, value->problem);
+    case -ECANCELED:
+        return config_note(report, "%s: '%s' has no effect: %s", where, value->key,
+                           value->problem);
+    default:
+        return rc;
+    }
+}
+
+static int apply_row(struct config *config, const char *where, const struct config_row *row,
+                     struct config_value *value, struct config_report *report)
+{
+    int rc = row->apply(config, row, value);
+
+    if (rc != -EINVAL)
+        config_unrefuse(config, value->key);
+    return report_outcome(config, rc, where, row, value, report);
+}
+
+static int apply_noted(struct config *config, const char *where, const struct config_noted *noted,
+                       struct config_value *value, struct config_report *report)
+{
+    if (config_check_type(value, noted->type))
+        return config_error(report, "%s: '%s': %s", where, value->key, value->problem);
+    config_unrefuse(config, value->key);
+    if (noted->group->gate)
+        return config_refuse(config, where, value->key, noted->group->gate, noted->group->reason);
+    return config_note(report, "%s: '%s' has no effect: %s", where, value->key,
+                       noted->group->reason);
+}
+
 int config_apply(struct config *config, const char *where, const char *text, const char *value,
                  struct config_report *report)
 {
-    struct config_value parsed = { .text = value };
+    struct config_value parsed = { .text = value, .key = text };
     const struct config_row *row;
+    struct config_noted noted;
     struct key key;
-    int rc;
 
     if (!parse_key(text, &key))
         return config_error(report, "%s: '%.100s' is not a key: words of letters, digits, '_' and "
                                     "'-' with dots between them",
                             where, text);
     row = find_row(&key, &parsed.name);
-    if (!row)
+    if (!row && !find_noted(&key, &noted))
         return report_unknown(where, text, &key, report);
     if (has_control(value))
         return config_error(report, "%s: '%s': a control character is in the value", where, text);
-    if (strncmp(value, "encrypted:", 10) == 0)
+    if (row && strncmp(value, "encrypted:", 10) == 0)
         return config_error(report, "%s: '%s': encrypted values are not supported", where, text);
-    rc = row->apply(config, row, &parsed);
-    if (rc == -EINVAL)
-        return config_error(report, "%s: '%s': %s", where, text, parsed.problem);
-    if (rc)
-        return rc;
-    return note_effect(row, where, text, report);
+    return row ? apply_row(config, where, row, &parsed, report)
+               : apply_noted(config, where, &noted, &parsed, report);
+}
+
+int config_set_key(struct config *config, const char *where, const char *key, const char *value,
+                   struct config_report *report)
+{
+    config->internal->no_listeners = false; /* of a file, which this follows */
+    return config_apply(config, where, key, value, report);
 }
 
 int config_set(struct config *config, const char *setting, struct config_report *report)
@@ -291,7 +344,7 @@ int config_set(struct config *config, const char *setting, struct config_report 
     setting += strcspn(setting, "=") + 1;
     setting += strspn(setting, " ");
     (void)snprintf(where, sizeof where, "--set %s", key);
-    return config_apply(config, where, key, setting, report);
+    return config_set_key(config, where, key, setting, report);
 }
 
 /* --- lifetime --- */
@@ -358,11 +411,13 @@ void config_free(struct config *config)
             free(config->internal->raw[i].value);
         }
         free(config->internal->raw);
+        config_release_security(config->internal);
         free(config->internal);
     }
     config_clear_listeners(config);
     config_clear_names(&config->default_tags);
     config_clear_names(&config->loopback_users);
+    free(config->mechanisms);
     free(config->default_user);
     free(config->default_pass);
     free(config->default_vhost);
@@ -395,9 +450,13 @@ void config_each_key(void (*visit)(void *context, const char *key, const char *i
                                    enum config_effect effect),
                      void *context)
 {
+    struct config_noted noted = { 0 };
     size_t count;
     const struct config_row *rows = config_rows(&count);
 
     for (size_t i = 0; i < count; i++)
-        visit(context, rows[i].key, rows[i].initial ? rows[i].initial : "", rows[i].effect);
+        visit(context, rows[i].key, rows[i].initial ? rows[i].initial : "",
+              rows[i].gate ? CONFIG_REFUSED : CONFIG_EFFECT);
+    while (config_noted_next(&noted))
+        visit(context, noted.pattern, "", noted.group->gate ? CONFIG_REFUSED : CONFIG_NOTED);
 }

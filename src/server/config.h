@@ -2,9 +2,11 @@
  * config.h - the settings of the server: `leveret.conf` and `--set`
  *
  * The grammar and the names of keys are those of rabbitmq.conf, so that a file that runs RabbitMQ
- * today can be read unchanged. Every key is a row of one table (config_keys.c) that says its type,
- * its bounds, where its value goes and whether it has an effect here; a file, `--set` and the
- * defaults all go through the same rows.
+ * today can be read unchanged. Every key that has an effect is a row of one table (config_keys.c)
+ * that says its type, its bounds and where its value goes; a file, `--set` and the defaults all go
+ * through the same rows. RabbitMQ's other keys are known with the reason why they have none
+ * (config_noted.c), and a setting of security that cannot be honoured refuses the start
+ * (config_security.c).
  *
  * Reading never stops at the first mistake: each bad line becomes one error in the report and the
  * rest is still read. What a setting had before a bad value, it keeps.
@@ -42,6 +44,8 @@ struct config {
     char *default_read;
     struct config_names default_tags;
     struct config_names loopback_users;
+    char *mechanisms;          /* that clients are offered, "PLAIN AMQPLAIN"; NULL: all */
+    unsigned password_hashing; /* 0: SHA-256; 1: SHA-512 */
 
     unsigned heartbeat_s;             /* 0: none */
     uint32_t frame_max_bytes;         /* 0: unlimited */
@@ -56,9 +60,15 @@ struct config {
     uint64_t exchanges_max;           /* cluster_exchange_limit */
     uint64_t bindings_max;            /* cluster_binding_limit */
     unsigned default_queue_type;      /* 0: classic; 1: quorum */
-    unsigned handshake_timeout_ms;
+    uint64_t handshake_timeout_ms;
+    unsigned tcp_backlog;  /* connections that wait to be accepted */
+    bool tcp_nodelay;
+    bool tcp_keepalive;
+    uint32_t tcp_sndbuf_bytes; /* of each socket; 0: as the kernel has it */
+    uint32_t tcp_recbuf_bytes;
     uint64_t disk_free_min_bytes; /* below, publishers are blocked */
     uint32_t disk_free_permille;  /* the same as a part of the machine's memory; 0: not so given */
+    uint64_t machine_memory_bytes; /* that parts of it are meant of; 0: as the machine says */
     uint64_t memory_max_bytes;    /* above, likewise; 0: memory_max_permille of the machine's */
     uint32_t memory_max_permille;
     uint32_t memory_paging_permille; /* of that limit: above, long queues leave memory */
@@ -92,6 +102,10 @@ struct config_report {
 
 void config_report_release(struct config_report *report);
 
+/** config_error(), config_note() - add a line: 0 or -ENOMEM */
+int config_error(struct config_report *report, const char *format, ...) PRINTF_LIKE(2, 3);
+int config_note(struct config_report *report, const char *format, ...) PRINTF_LIKE(2, 3);
+
 /** config_new() - all defaults; NULL without memory */
 struct config *config_new(void);
 void config_free(struct config *config);
@@ -114,14 +128,29 @@ int config_read_file(struct config *config, const char *path, struct config_repo
  */
 int config_set(struct config *config, const char *setting, struct config_report *report);
 
+/** config_set_key() - the same, with key and value apart; @where begins the lines of the report */
+int config_set_key(struct config *config, const char *where, const char *key, const char *value,
+                   struct config_report *report);
+
+/**
+ * config_check() - judge the whole, when everything is read
+ *
+ * Settings of security that cannot be honoured become errors, unless a later setting has replaced
+ * them or says that the operator goes on without; so do listeners that collide and a list of
+ * listeners that is empty.
+ *
+ * Return: 0, whatever the report says; -ENOMEM.
+ */
+int config_check(struct config *config, struct config_report *report);
+
 /** config_log_path() - where log.file goes; *ret_path is NULL for nowhere. Return: 0 or -ENOMEM */
 int config_log_path(const struct config *config, char **ret_path);
 
 /** enum config_effect - what a key does in this server */
 enum config_effect {
-    CONFIG_EFFECT,       /* what its documentation says */
-    CONFIG_NOT_YET,      /* known, accepted, and without effect so far */
-    CONFIG_NOT_HERE,     /* about clusters, Erlang or plugins that this server does not have */
+    CONFIG_EFFECT,  /* what its documentation says */
+    CONFIG_NOTED,   /* nothing, and the log says why */
+    CONFIG_REFUSED, /* it refuses the start until the operator says how to go on without */
 };
 
 /** config_each_key() - visit every known key: its pattern, default ("" for none) and effect */

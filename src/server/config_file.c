@@ -196,27 +196,6 @@ static int expand_variables(struct reading *reading, char **value)
     return 0;
 }
 
-static int remember(struct config *config, const char *key, const char *value)
-{
-    struct config_internal *internal = config->internal;
-    struct config_raw *grown =
-        realloc(internal->raw, (internal->raw_count + 1) * sizeof *internal->raw);
-    struct config_raw raw = { NULL, NULL };
-
-    if (!grown)
-        return -ENOMEM;
-    internal->raw = grown;
-    raw.key = strdup(key);
-    raw.value = strdup(value);
-    if (!raw.key || !raw.value) {
-        free(raw.key);
-        free(raw.value);
-        return -ENOMEM;
-    }
-    grown[internal->raw_count++] = raw;
-    return 0;
-}
-
 /* --- files --- */
 
 /* Reads every file that `pattern` matches, in alphabetical order; none is `found` at none. */
@@ -287,7 +266,8 @@ static int read_setting(struct reading *reading, const char *key)
         rc = expand_variables(reading, &value);
     if (rc)
         return rc == -EINVAL ? 0 : rc;
-    rc = remember(reading->config, key, value);
+    rc = config_put_raw(&reading->config->internal->raw, &reading->config->internal->raw_count, key,
+                        value);
     if (rc)
         return rc;
     (void)snprintf(where, sizeof where, "%s:%u", reading->path, line); /* a cut path still helps */
@@ -401,6 +381,48 @@ static int read_file(struct config *config, const char *path, unsigned depth,
     return read_lines(&reading);
 }
 
+/* Whether Erlang terms say nothing: "[]." between comments and blanks. */
+static bool is_empty_list(const char *text)
+{
+    static const char empty[] = "[].";
+    size_t found = 0;
+
+    for (; *text; text++) {
+        if (*text == '%')
+            text += strcspn(text, "\n") - 1;
+        else if (found < sizeof empty - 1 && *text == empty[found])
+            found++;
+        else if (!strchr(" \t\r\n", *text))
+            return false;
+    }
+    return true;
+}
+
+/*
+ * RabbitMQ reads advanced.config after the main file, and often it holds what is about security:
+ * LDAP queries, backends, TLS. So one that says anything refuses the start until the operator has
+ * looked at it.
+ */
+static int judge_advanced(struct config *config, const char *path, struct config_report *report)
+{
+    static const char reason[] = "it holds Erlang terms, which are not read, and may limit who has "
+                                 "access";
+    OWNED(text_free) char *text = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int rc;
+
+    if (fd < 0)
+        return errno == ENOENT ? 0 : config_refuse(config, path, "advanced.config",
+                                                   CONFIG_GATE_ADVANCED, reason);
+    rc = load_text(fd, &text);
+    (void)close(fd); /* it was only read */
+    if (rc == -ENOMEM)
+        return rc;
+    if (rc || !is_empty_list(text))
+        return config_refuse(config, path, "advanced.config", CONFIG_GATE_ADVANCED, reason);
+    return config_note(report, "%s: this file of Erlang terms is not read", path);
+}
+
 int config_read_file(struct config *config, const char *path, struct config_report *report)
 {
     OWNED(text_free) char *fragments = path_beside(path, "conf.d/*.conf");
@@ -410,10 +432,11 @@ int config_read_file(struct config *config, const char *path, struct config_repo
 
     if (!fragments || !advanced)
         return -ENOMEM;
+    config->internal->no_listeners = false;
     rc = read_file(config, path, 0, report);
     if (!rc)
         rc = read_matches(config, fragments, 0, report, &found);
-    if (!rc && access(advanced, F_OK) == 0)
-        rc = config_note(report, "%s: this file of Erlang terms is not read", advanced);
+    if (!rc)
+        rc = judge_advanced(config, advanced, report);
     return rc;
 }

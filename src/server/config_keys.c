@@ -1,10 +1,9 @@
 /*
- * config_keys.c - every key, one row each
+ * config_keys.c - the keys that have an effect, one row each
  *
- * Rows come in three kinds: keys that have an effect, with the field they set; keys that RabbitMQ
- * has and this version does not give an effect yet, checked as far as their type is simple and
- * noted; and keys about clusters, Erlang or plugins, which are noted as ignored. leveret.conf(5)
- * describes the first kind.
+ * A row has the field that the key sets, or a function of its own where RabbitMQ has values that
+ * cannot be honoured here (config_security.c). leveret.conf(5) describes each of them; the keys of
+ * RabbitMQ without effect are in config_noted.c.
  */
 #include "server/config-internal.h"
 
@@ -14,62 +13,29 @@
 #define ONE_OF(words) .choices = words
 
 #define LIMIT BETWEEN(1, INT64_MAX), ONE_OF("infinity")
+#define HUNDRED_YEARS_MS INT64_C(3155760000000) /* what "infinity" is of a time */
 #define PATTERN BETWEEN(0, 16384) /* as src/auth bounds it */
 
 #define SETS(name, default_text, type, ...) \
-    { .key = name, .initial = default_text, .effect = CONFIG_EFFECT, \
-      .apply = config_apply_##type, __VA_ARGS__ }
-#define LATER(name, type, ...) \
-    { .key = name, .effect = CONFIG_NOT_YET, .apply = config_apply_##type, __VA_ARGS__ }
-#define IGNORED(name) { .key = name, .effect = CONFIG_NOT_HERE, .apply = config_apply_any }
-
-#define LATER_TEXT(name) LATER(name, text, BETWEEN(1, CONFIG_VALUE_BYTES))
-#define LATER_COUNT(name) LATER(name, integer, BETWEEN(0, INT64_MAX), ONE_OF("infinity"))
-#define LATER_PORT(name) LATER(name, integer, BETWEEN(1, 65535))
-
-/* What an output of the log may be told about the form of its lines. */
-#define LATER_LOG_FORM(output)                                                              \
-    LATER(output ".formatter.time_format", choice,                                         \
-          ONE_OF("rfc3339_space|rfc3339_T|epoch_usecs|epoch_secs|lager_default")),         \
-    LATER(output ".formatter.level_format", choice, ONE_OF("lc|uc|lc3|uc3|lc4|uc4")),     \
-    LATER(output ".formatter.single_line", choice, ONE_OF("on|off|true|false")),           \
-    LATER_TEXT(output ".formatter.plaintext.format"),                                       \
-    LATER_TEXT(output ".formatter.json.field_map"),                                         \
-    LATER_TEXT(output ".formatter.json.verbosity_map")
-
-#define LATER_TLS(prefix)                                                        \
-    LATER_TEXT(prefix ".certfile"), LATER_TEXT(prefix ".keyfile"),               \
-    LATER_TEXT(prefix ".cacertfile"), LATER(prefix ".password", any),            \
-    LATER(prefix ".verify", choice, ONE_OF("verify_none|verify_peer")),          \
-    LATER(prefix ".fail_if_no_peer_cert", bool),                                 \
-    LATER(prefix ".depth", integer, BETWEEN(0, 255)),                            \
-    LATER(prefix ".versions.$n", choice, ONE_OF("tlsv1.3|tlsv1.2|tlsv1.1|tlsv1")), \
-    LATER_TEXT(prefix ".ciphers.$n"), LATER(prefix ".honor_cipher_order", bool), \
-    LATER(prefix ".honor_ecc_order", bool),                                      \
-    LATER(prefix ".client_renegotiation", bool),                                 \
-    LATER(prefix ".secure_renegotiate", bool),                                   \
-    LATER(prefix ".reuse_sessions", bool), LATER_TEXT(prefix ".dhfile"),         \
-    LATER(prefix ".psk_identity", any), LATER(prefix ".crl_check", any),         \
-    LATER(prefix ".log_alert", bool), LATER_TEXT(prefix ".log_level"),           \
-    LATER(prefix ".bypass_pem_cache", bool), LATER_TEXT(prefix ".cacerts.$n"),   \
-    LATER_TEXT(prefix ".cert"), LATER_TEXT(prefix ".key.$n"), LATER_TEXT(prefix ".dh")
-
-#define LATER_HTTP(prefix)                                                               \
-    LATER_PORT(prefix ".port"), LATER_TEXT(prefix ".ip"),                                \
-    LATER_COUNT(prefix ".idle_timeout"), LATER_COUNT(prefix ".inactivity_timeout"),      \
-    LATER_COUNT(prefix ".request_timeout"), LATER_COUNT(prefix ".shutdown_timeout"),     \
-    LATER_COUNT(prefix ".max_keepalive"), LATER(prefix ".compress", bool)
-
+    { .key = name, .initial = default_text, .apply = config_apply_##type, __VA_ARGS__ }
 static const struct config_row rows[] = {
     /* listeners and connections */
     SETS("listeners.tcp", NULL, no_listeners, FIELD(listeners)),
     SETS("listeners.tcp.$name", NULL, listener, FIELD(listeners)),
-    LATER("listeners.ssl", no_listeners),
-    LATER("listeners.ssl.$name", listener),
+    SETS("listeners.ssl", NULL, no_tls),
+    SETS("listeners.ssl.$name", NULL, tls_listener, .gate = CONFIG_GATE_TLS),
+    SETS("proxy_protocol", "false", only, ONE_OF("false")),
+    SETS("tcp_listen_options.backlog", "4096", integer, FIELD(tcp_backlog), BETWEEN(1, INT32_MAX)),
+    SETS("tcp_listen_options.keepalive", "false", bool, FIELD(tcp_keepalive)),
+    SETS("tcp_listen_options.nodelay", "true", bool, FIELD(tcp_nodelay)),
+    SETS("tcp_listen_options.recbuf", NULL, integer, FIELD(tcp_recbuf_bytes),
+         BETWEEN(1, INT32_MAX)),
+    SETS("tcp_listen_options.sndbuf", NULL, integer, FIELD(tcp_sndbuf_bytes),
+         BETWEEN(1, INT32_MAX)),
     SETS("heartbeat", "60", integer, FIELD(heartbeat_s), BETWEEN(0, 65535)),
-    SETS("frame_max", "131072", bytes, FIELD(frame_max_bytes),
+    SETS("frame_max", "131072", bytesize, FIELD(frame_max_bytes),
          BETWEEN(BOUND_FRAME_MIN_BYTES, INT32_MAX), .zero = true),
-    SETS("initial_frame_max", "65536", bytes, FIELD(initial_frame_max_bytes),
+    SETS("initial_frame_max", "65536", bytesize, FIELD(initial_frame_max_bytes),
          BETWEEN(BOUND_FRAME_MIN_BYTES, INT32_MAX)),
     SETS("channel_max", "2047", integer, FIELD(channel_max), BETWEEN(0, 65535)),
     SETS("max_channels_per_connection", NULL, integer, FIELD(channel_max), BETWEEN(0, 65535)),
@@ -78,17 +44,20 @@ static const struct config_row rows[] = {
     SETS("consumer_timeout", "1800000", integer, FIELD(consumer_timeout_ms),
          BETWEEN(0, INT64_C(315360000000))),
     SETS("connection_max", "infinity", integer, FIELD(connections_max), LIMIT),
+    SETS("max_connections", NULL, integer, FIELD(connections_max), LIMIT),
     SETS("channel_max_per_node", "infinity", integer, FIELD(channels_max), LIMIT),
     SETS("vhost_max", "infinity", integer, FIELD(vhosts_max), LIMIT),
     SETS("cluster_queue_limit", "infinity", integer, FIELD(queues_max), LIMIT),
     SETS("cluster_exchange_limit", "infinity", integer, FIELD(exchanges_max), LIMIT),
     SETS("cluster_binding_limit", "infinity", integer, FIELD(bindings_max), LIMIT),
-    SETS("default_queue_type", "classic", choice, FIELD(default_queue_type),
-         ONE_OF("classic|quorum")),
-    SETS("handshake_timeout", "10000", integer, FIELD(handshake_timeout_ms), BETWEEN(1, INT32_MAX)),
+    SETS("default_queue_type", "classic", queue_type, FIELD(default_queue_type)),
+    SETS("handshake_timeout", "10000", integer, FIELD(handshake_timeout_ms),
+         BETWEEN(1, HUNDRED_YEARS_MS), ONE_OF("infinity")),
     SETS("disk_free_limit.absolute", "50000000", bytes, FIELD(disk_free_min_bytes),
          BETWEEN(0, INT64_MAX)),
     SETS("disk_free_limit.relative", NULL, ratio, FIELD(disk_free_permille), BETWEEN(0, 1000000)),
+    SETS("total_memory_available_override_value", NULL, bytes, FIELD(machine_memory_bytes),
+         BETWEEN(1, INT64_MAX)),
     SETS("vm_memory_high_watermark.absolute", "0", bytes, FIELD(memory_max_bytes),
          BETWEEN(0, INT64_MAX)),
     SETS("vm_memory_high_watermark.relative", "0.6", ratio, FIELD(memory_max_permille),
@@ -108,6 +77,21 @@ static const struct config_row rows[] = {
     SETS("default_user_tags.$tag", NULL, tag, FIELD(default_tags)),
     SETS("loopback_users", NULL, no_loopback, FIELD(loopback_users)),
     SETS("loopback_users.$name", NULL, loopback, FIELD(loopback_users)),
+
+    /* who may log in, and how */
+    SETS("auth_backends.$n", NULL, backend),
+    SETS("auth_backends.$n.authn", NULL, backend),
+    SETS("auth_backends.$n.authz", NULL, backend),
+    SETS("auth_cache.cached_backend", "internal", backend),
+    SETS("auth_cache.cached_backend.authn", NULL, backend),
+    SETS("auth_cache.cached_backend.authz", NULL, backend),
+    SETS("auth_mechanisms.$n", NULL, mechanism),
+    SETS("credential_validator.validation_backend", "rabbit_credential_validator_accept_everything",
+         only, ONE_OF("rabbit_credential_validator_accept_everything")),
+    SETS("password_hashing_module", "rabbit_password_hashing_sha256", choice,
+         FIELD(password_hashing),
+         ONE_OF("rabbit_password_hashing_sha256|rabbit_password_hashing_sha512")),
+    SETS("advanced_config", "refuse", advanced, ONE_OF("refuse|ignore")),
 
     /* logging */
     SETS("log.dir", "/var/log/leveret", text, FIELD(log_directory), BETWEEN(1, 4096)),
@@ -133,9 +117,9 @@ static const struct config_row rows[] = {
     SETS("store.sync", "commit", choice, FIELD(store.sync), ONE_OF("commit|interval|never")),
     SETS("store.sync_interval", "1000", integer, FIELD(store.sync_interval_ms),
          BETWEEN(1, 3600000)),
-    SETS("store.record_size", "256KB", bytes, FIELD(store.record_bytes), BETWEEN(4096, 16777216)),
-    SETS("store.write_buffer_size", "16MB", bytes, FIELD(store.write_buffer_bytes),
-         BETWEEN(1048576, 4294967296)),
+    SETS("store.record_size", "256KiB", bytes, FIELD(store.record_bytes), BETWEEN(4000, 16777216)),
+    SETS("store.write_buffer_size", "16MiB", bytes, FIELD(store.write_buffer_bytes),
+         BETWEEN(1000000, 4294967296)),
 
     /* definitions, names */
     SETS("load_definitions", NULL, text, FIELD(definitions_path), BETWEEN(1, 4096)),
@@ -144,180 +128,6 @@ static const struct config_row rows[] = {
          ONE_OF("local_filesystem|local")),
     SETS("definitions.local.path", NULL, text, FIELD(definitions_path), BETWEEN(1, 4096)),
     SETS("cluster_name", NULL, text, FIELD(cluster_name), BETWEEN(1, 255)),
-
-    /* known, without effect yet: connections */
-    LATER("reverse_dns_lookups", bool),
-    LATER("proxy_protocol", bool),
-    LATER("ssl_handshake_timeout", integer, BETWEEN(1, INT32_MAX)),
-    LATER_COUNT("max_connections"),
-    LATER_COUNT("ranch_connection_max"),
-    LATER("tcp_listen_options.backlog", integer, BETWEEN(1, INT32_MAX)),
-    LATER("tcp_listen_options.nodelay", bool),
-    LATER("tcp_listen_options.linger.on", bool),
-    LATER("tcp_listen_options.linger.timeout", integer, BETWEEN(0, INT32_MAX)),
-    LATER("tcp_listen_options.exit_on_close", bool),
-    LATER("tcp_listen_options.keepalive", bool),
-    LATER("tcp_listen_options.sndbuf", bytes, BETWEEN(1, INT32_MAX)),
-    LATER("tcp_listen_options.recbuf", bytes, BETWEEN(1, INT32_MAX)),
-    LATER("tcp_listen_options.buffer", bytes, BETWEEN(1, INT32_MAX)),
-    LATER_COUNT("tcp_listen_options.send_timeout"),
-    LATER("tcp_listen_options.send_timeout_close", bool),
-    LATER_TLS("ssl_options"),
-    LATER("ssl_cert_login_from", choice,
-          ONE_OF("distinguished_name|common_name|subject_alternative_name")),
-    LATER_TEXT("ssl_cert_login_san_type"),
-    LATER_COUNT("ssl_cert_login_san_index"),
-
-    /* users and authentication */
-    LATER_TEXT("auth_mechanisms.$n"),
-    LATER_TEXT("auth_backends.$n"),
-    LATER_TEXT("auth_backends.$n.authn"),
-    LATER_TEXT("auth_backends.$n.authz"),
-    LATER_TEXT("anonymous_login_user"),
-    LATER("anonymous_login_pass", any),
-    LATER_TEXT("password_hashing_module"),
-    LATER_TEXT("credential_validator.validation_backend"),
-    LATER_COUNT("credential_validator.min_length"),
-    LATER_TEXT("credential_validator.regexp"),
-    LATER("default_users.$id.password", any),
-    LATER_TEXT("default_users.$id.vhost_pattern"),
-    LATER_TEXT("default_users.$id.configure"),
-    LATER_TEXT("default_users.$id.write"),
-    LATER_TEXT("default_users.$id.read"),
-    LATER_TEXT("default_users.$id.tags"),
-    LATER("default_policies.operator.$id.*", any),
-    LATER_TEXT("default_limits.vhosts.$id.pattern"),
-    LATER("default_limits.vhosts.$id.max_connections", integer, BETWEEN(-1, INT64_MAX)),
-    LATER("default_limits.vhosts.$id.max_queues", integer, BETWEEN(-1, INT64_MAX)),
-    LATER_COUNT("runtime_parameters.limits.$category"),
-
-    /* queues and resources */
-    LATER_TEXT("vm_memory_calculation_strategy"),
-    LATER_TEXT("total_memory_available_override_value"),
-    LATER_COUNT("memory_monitor_interval"),
-    LATER("collect_statistics", choice, ONE_OF("none|coarse|fine")),
-    LATER_COUNT("collect_statistics_interval"),
-    LATER_COUNT("consumer_disconnected_timeout"),
-    LATER("quorum_queue.property_equivalence.relaxed_checks_on_redeclaration", bool),
-    LATER("message_interceptors.*", any),
-    LATER_TEXT("cluster_tags.$tag"),
-    LATER_TEXT("node_tags.$tag"),
-    LATER_TEXT("product.name"),
-    LATER_TEXT("product.version"),
-    LATER_TEXT("motd_file"),
-    LATER("definitions.skip_if_unchanged", bool),
-    LATER_TEXT("definitions.hashing.algorithm"),
-    LATER_TEXT("definitions.https.url"),
-    LATER("definitions.tls.*", any),
-
-    /* logging */
-    LATER_TEXT("log.file.rotation.date"),
-    LATER("log.file.rotation.size", bytes, BETWEEN(0, INT64_MAX)),
-    LATER_COUNT("log.file.rotation.count"),
-    LATER("log.file.rotation.compress", bool),
-    LATER_LOG_FORM("log.file"),
-    LATER_LOG_FORM("log.console"),
-    LATER("log.console.use_colors", choice, ONE_OF("on|off|true|false")),
-    LATER("log.exchange", bool),
-    LATER("log.exchange.*", any),
-    LATER("log.syslog", bool),
-    LATER("log.syslog.*", any),
-    LATER("log.journald", bool),
-    LATER("log.journald.*", any),
-    LATER("log.user.level", choice, ONE_OF(LOG_LEVEL_NAMES)),
-    LATER("log.upgrade.level", choice, ONE_OF(LOG_LEVEL_NAMES)),
-    LATER("log.federation.level", choice, ONE_OF(LOG_LEVEL_NAMES)),
-    LATER("log.mirroring.level", choice, ONE_OF(LOG_LEVEL_NAMES)),
-    LATER("log.ra.level", choice, ONE_OF(LOG_LEVEL_NAMES)),
-
-    /* management and Prometheus */
-    LATER_HTTP("management.tcp"),
-    LATER_COUNT("management.tcp.max_connections"),
-    LATER_HTTP("management.ssl"),
-    LATER_TLS("management.ssl"),
-    LATER_PORT("management.listener.port"),
-    LATER_TEXT("management.listener.ip"),
-    LATER("management.listener.ssl", bool),
-    LATER_TEXT("management.path_prefix"),
-    LATER("management.http.max_body_size", bytes, BETWEEN(1, INT64_MAX)),
-    LATER_TEXT("management.http_log_dir"),
-    LATER_COUNT("management.login_session_timeout"),
-    LATER("management.rates_mode", choice, ONE_OF("none|basic|detailed")),
-    LATER_COUNT("management.sample_retention_policies.$level.$period"),
-    LATER_TEXT("management.cors.allow_origins.$n"),
-    LATER_COUNT("management.cors.max_age"),
-    LATER_TEXT("management.csp.policy"),
-    LATER_TEXT("management.hsts.policy"),
-    LATER("management.headers.*", any),
-    LATER("management.disable_stats", bool),
-    LATER("management.enable_queue_totals", bool),
-    LATER("management.disable_basic_auth", bool),
-    LATER("management.restrictions.operator_policy_changes.disabled", bool),
-    LATER("management_agent.disable_metrics_collector", bool),
-    LATER("prometheus.tcp.listener", listener),
-    LATER_HTTP("prometheus.tcp"),
-    LATER_HTTP("prometheus.ssl"),
-    LATER_TLS("prometheus.ssl"),
-    LATER_TEXT("prometheus.path"),
-    LATER("prometheus.return_per_object_metrics", bool),
-    LATER_TEXT("prometheus.filter_aggregated_queue_metrics_pattern"),
-    LATER("prometheus.authentication.enabled", bool),
-
-    /* of clusters, of Erlang, of plugins that are not part of this server */
-    IGNORED("num_acceptors.tcp"),
-    IGNORED("num_acceptors.ssl"),
-    IGNORED("socket_writer.gc_threshold"),
-    IGNORED("session_max_per_connection"),
-    IGNORED("link_max_per_session"),
-    IGNORED("queue_leader_locator"),
-    IGNORED("queue_master_locator"),
-    IGNORED("queue_index_embed_msgs_below"),
-    IGNORED("vhost_restart_strategy"),
-    IGNORED("deprecated_features.permit.$name"),
-    IGNORED("management.db_cache_multiplier"),
-    IGNORED("management.oauth_enabled"),
-    IGNORED("management.oauth_client_id"),
-    IGNORED("management.oauth_client_secret"),
-    IGNORED("management.oauth_provider_url"),
-    IGNORED("management.oauth_scopes"),
-    IGNORED("cluster_partition_handling"),
-    IGNORED("cluster_partition_handling.*"),
-    IGNORED("cluster_keepalive_interval"),
-    IGNORED("cluster_formation.*"),
-    IGNORED("net_ticktime"),
-    IGNORED("distribution.*"),
-    IGNORED("mirroring_sync_batch_size"),
-    IGNORED("mirroring_sync_max_throughput"),
-    IGNORED("hipe_compile"),
-    IGNORED("mnesia_table_loading_retry_timeout"),
-    IGNORED("mnesia_table_loading_retry_limit"),
-    IGNORED("background_gc_enabled"),
-    IGNORED("background_gc_target_interval"),
-    IGNORED("delegate_count"),
-    IGNORED("default_worker_pool_size"),
-    IGNORED("erlang.*"),
-    IGNORED("sysmon_handler.*"),
-    IGNORED("raft.*"),
-    IGNORED("quorum_queue.*"),
-    IGNORED("metadata_store.*"),
-    IGNORED("stream.*"),
-    IGNORED("message_store_shutdown_timeout"),
-    IGNORED("prevent_startup_if_node_was_reset"),
-    IGNORED("ssl_allow_poodle_attack"),
-    IGNORED("classic_queue.*"),
-    IGNORED("queue_types.*"),
-    IGNORED("exchange_types.*"),
-    IGNORED("amqp_client.*"),
-    IGNORED("amqp10_client.*"),
-    IGNORED("mqtt.*"),
-    IGNORED("stomp.*"),
-    IGNORED("web_mqtt.*"),
-    IGNORED("web_stomp.*"),
-    IGNORED("shovel.*"),
-    IGNORED("auth_ldap.*"),
-    IGNORED("auth_http.*"),
-    IGNORED("auth_oauth2.*"),
-    IGNORED("auth_cache.*"),
 };
 
 const struct config_row *config_rows(size_t *ret_count)

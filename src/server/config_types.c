@@ -15,17 +15,18 @@
 #include "auth/auth.h"
 #include "server/config-internal.h"
 
-static int refuse(struct config_value *value, const char *format, ...) PRINTF_LIKE(2, 3);
-
-static int refuse(struct config_value *value, const char *format, ...)
+int config_problem(struct config_value *value, int rc, const char *format, ...)
 {
     va_list args;
 
     va_start(args, format);
     (void)vsnprintf(value->problem, sizeof value->problem, format, args); /* cut is fine */
     va_end(args);
-    return -EINVAL;
+    return rc;
 }
+
+/* The value is bad. */
+#define refuse(value, ...) config_problem(value, -EINVAL, __VA_ARGS__)
 
 static void *field(struct config *config, const struct config_row *row)
 {
@@ -35,7 +36,7 @@ static void *field(struct config *config, const struct config_row *row)
 /* Stores a number in a field of any width; the row's bounds have been checked against it. */
 static void store_number(struct config *config, const struct config_row *row, uint64_t number)
 {
-    void *at = field(config, row);
+    void *at = row->width ? field(config, row) : NULL;
 
     if (row->width == sizeof(bool)) {
         *(bool *)at = number != 0;
@@ -115,30 +116,66 @@ int config_apply_integer(struct config *config, const struct config_row *row,
     return store_bounded(config, row, value, number);
 }
 
-/* Octets, with an optional KB, MB or GB in one case: powers of 1024, as RabbitMQ's bytesize. */
-int config_apply_bytes(struct config *config, const struct config_row *row,
-                       struct config_value *value)
+/*
+ * RabbitMQ's information units, in any case, since 3.13: "2G" and "2GB" are decimal, "2Gi" and
+ * "2GiB" binary. It accepts "2T" too but then fails to read it; here that is 2 TB. The few keys
+ * that it reads as a "bytesize" have KB, MB and GB only, in one case, and these are binary.
+ *
+ * Writes the number of octets that `unit` stands for; false if it is no unit.
+ */
+static bool read_unit(const char *unit, bool bytesize, uint64_t *ret)
 {
-    static const struct {
-        const char *upper, *lower;
-        unsigned shift;
-    } units[] = { { "", "", 0 }, { "KB", "kb", 10 }, { "MB", "mb", 20 }, { "GB", "gb", 30 } };
+    static const char prefixes[] = "kmgtp";
+    const char *prefix = strchr(prefixes, *unit | 0x20);
+    bool binary = bytesize || (*unit && (unit[1] | 0x20) == 'i');
     const char *end;
+
+    *ret = 1;
+    if (!*unit)
+        return true;
+    if (!prefix)
+        return false;
+    end = unit + 1 + (binary && !bytesize);
+    if (*end && (*end | 0x20) != 'b')
+        return false;
+    if (*end && end[1])
+        return false;
+    if (bytesize && (!*end || prefix - prefixes > 2 || (*unit & 0x20) != (*end & 0x20)))
+        return false;
+    for (const char *at = prefixes; at <= prefix; at++)
+        *ret *= binary ? 1024 : 1000;
+    return true;
+}
+
+/* Reads a size in octets; `example` shows a unit in the problem. */
+static int apply_size(struct config *config, const struct config_row *row,
+                      struct config_value *value, bool bytesize, const char *example)
+{
+    const char *end;
+    uint64_t unit;
     int64_t number;
-    size_t i;
 
     if (!read_integer(value->text, &number, &end))
         return refuse(value, "'%.100s' is not a size in octets", value->text);
-    for (i = 0; i < N_ELEMENTS(units); i++)
-        if (strcmp(end, units[i].upper) == 0 || strcmp(end, units[i].lower) == 0)
-            break;
-    if (i == N_ELEMENTS(units))
-        return refuse(value, "'%.100s' is not a size: digits, then nothing, KB, MB or GB",
-                      value->text);
-    if (number > INT64_MAX >> units[i].shift || number < 0)
+    if (!read_unit(end, bytesize, &unit))
+        return refuse(value, "'%.100s' is not a size: digits, then nothing or a unit as in %s",
+                      value->text, example);
+    if (number < 0 || (uint64_t)number > INT64_MAX / unit)
         return refuse(value, "%.100s is not between %" PRId64 " and %" PRId64, value->text,
                       row->min, row->max);
-    return store_bounded(config, row, value, number << units[i].shift);
+    return store_bounded(config, row, value, number * (int64_t)unit);
+}
+
+int config_apply_bytes(struct config *config, const struct config_row *row,
+                       struct config_value *value)
+{
+    return apply_size(config, row, value, false, "2GB (2000000000) or 2GiB");
+}
+
+int config_apply_bytesize(struct config *config, const struct config_row *row,
+                          struct config_value *value)
+{
+    return apply_size(config, row, value, true, "128KB (131072)");
 }
 
 /* A decimal fraction, kept in thousandths, which is also what its bounds are in. */
@@ -196,13 +233,48 @@ int config_apply_pattern(struct config *config, const struct config_row *row,
     return rc ? rc : config_apply_text(config, row, value);
 }
 
-/* For keys without effect whose values have too many forms to be worth a check. */
-int config_apply_any(struct config *config, const struct config_row *row,
-                     struct config_value *value)
+static bool is_one_of(const char *words, const char *word)
 {
-    (void)config;
-    (void)row;
-    (void)value;
+    size_t size = strlen(word);
+
+    for (;;) {
+        size_t next = strcspn(words, "|");
+
+        if (next == size && memcmp(words, word, size) == 0)
+            return true;
+        if (!words[next])
+            return false;
+        words += next + 1;
+    }
+}
+
+/* The words of RabbitMQ for a type, and the modules that it finds behind them. */
+int config_apply_queue_type(struct config *config, const struct config_row *row,
+                            struct config_value *value)
+{
+    static const char *const words[] = { "classic|rabbit_classic_queue",
+                                         "quorum|rabbit_quorum_queue" };
+
+    for (size_t i = 0; i < N_ELEMENTS(words); i++)
+        if (is_one_of(words[i], value->text)) {
+            store_number(config, row, i);
+            return 0;
+        }
+    if (is_one_of("stream|rabbit_stream_queue", value->text))
+        return refuse(value, "this version has no streams: classic and quorum are the types");
+    return refuse(value, "'%.100s' is not one of classic|quorum", value->text);
+}
+
+int config_check_type(struct config_value *value, char type)
+{
+    static const struct config_row checked_only = { .width = 0 };
+    const char *end;
+    int64_t number;
+
+    if (type == 'b')
+        return config_apply_bool(NULL, &checked_only, value);
+    if (type == 'i' && (!read_integer(value->text, &number, &end) || *end))
+        return refuse(value, "'%.100s' is not an integer", value->text);
     return 0;
 }
 
@@ -256,6 +328,8 @@ static int parse_listener(struct config_value *value, char **ret_address, uint16
     const char *end;
     int64_t port;
 
+    if (strncmp(start, "local:", 6) == 0)
+        return refuse(value, "this version does not listen at sockets of the file system");
     if (!read_integer(port_text, &port, &end) || *end || port < 1 || port > UINT16_MAX)
         return refuse(value, "'%.100s' is not PORT, IP:PORT or [IPv6]:PORT; ports are 1 to 65535",
                       value->text);
@@ -312,11 +386,12 @@ int config_apply_listener(struct config *config, const struct config_row *row,
     uint16_t port = 0;
     int rc = parse_listener(value, &address, &port);
 
+    (void)row; /* there is one such list */
     if (rc)
         return rc;
-    if (!row->width) {
+    if (config->internal->no_listeners) {
         free(address);
-        return 0;
+        return config_problem(value, -ECANCELED, "listeners.tcp = none stands above");
     }
     if (config->internal->default_listeners)
         config_clear_listeners(config);
@@ -340,11 +415,41 @@ int config_apply_no_listeners(struct config *config, const struct config_row *ro
     if (strcmp(value->text, "none") != 0)
         return refuse(value, "'%.100s' is not none; an address needs a name: %s.default",
                       value->text, row->key);
-    if (!row->width)
-        return 0;
     config_clear_listeners(config);
     config->internal->default_listeners = false;
+    config->internal->no_listeners = true;
     return 0;
+}
+
+/* The address is checked, so that what is refused is one that RabbitMQ listens at. */
+int config_apply_tls_listener(struct config *config, const struct config_row *row,
+                              struct config_value *value)
+{
+    char *address = NULL;
+    uint16_t port;
+    int rc = parse_listener(value, &address, &port);
+
+    (void)config;
+    (void)row;
+    free(address);
+    return rc ? rc : config_problem(value, -EPERM, "this version has no TLS");
+}
+
+static bool is_any_address(const char *address)
+{
+    return !address || strcmp(address, "::") == 0 || strcmp(address, "0.0.0.0") == 0;
+}
+
+bool config_same_endpoint(const struct config_listener *a, const struct config_listener *b)
+{
+    if (a->port != b->port)
+        return false;
+    if (!a->address || !b->address)
+        return true; /* a port alone takes every address of both families */
+    if ((strchr(a->address, ':') == NULL) != (strchr(b->address, ':') == NULL))
+        return false;
+    return is_any_address(a->address) || is_any_address(b->address) ||
+           strcmp(a->address, b->address) == 0;
 }
 
 /* Puts a name into a set, or takes it out. */

@@ -181,6 +181,32 @@ static int listener_start(struct listener *listener, int fd)
     return 0;
 }
 
+/* Why the port cannot be had, and what to do. */
+static void explain(int error, const char *address, unsigned port, char *text, size_t size)
+{
+    const char *where = address ? address : "all addresses";
+
+    switch (error) {
+    case EADDRINUSE:
+        snprintf(text, size, "port %u of %s is in use by another process, perhaps another broker "
+                             "(RabbitMQ?): 'ss -ltnp sport = :%u' names it; -p PORT takes another "
+                             "port",
+                 port, where, port);
+        break;
+    case EADDRNOTAVAIL:
+        snprintf(text, size, "port %u of %s: no network interface of this machine has this address",
+                 port, where);
+        break;
+    case EACCES:
+        snprintf(text, size, "port %u of %s: only root, or a process with the capability "
+                             "CAP_NET_BIND_SERVICE, may listen at it; -p PORT takes another port",
+                 port, where);
+        break;
+    default:
+        snprintf(text, size, "cannot listen on port %u of %s: %s", port, where, strerror(error));
+    }
+}
+
 int listener_new(struct loop *loop, struct client_set *clients, const char *address, uint16_t port,
                  char *error_text, size_t error_text_size, struct listener **ret_listener)
 {
@@ -196,10 +222,7 @@ int listener_new(struct loop *loop, struct client_set *clients, const char *addr
     if (rc >= 0)
         rc = listener_start(listener, rc);
     if (rc < 0) {
-        snprintf(error_text, error_text_size,
-                 rc == -EADDRINUSE ? "port %u of %s is in use by another process: %s"
-                                   : "cannot listen on port %u of %s: %s",
-                 port, address ? address : "all addresses", strerror(-rc));
+        explain(-rc, address, port, error_text, error_text_size);
         free(listener);
         return rc;
     }
@@ -214,6 +237,11 @@ void listener_free(struct listener *listener)
     loop_cancel_timer(listener->loop, &listener->timer);
     evconnlistener_free(listener->socket);
     free(listener);
+}
+
+void listener_set_backlog(struct listener *listener, int backlog)
+{
+    (void)listen(evconnlistener_get_fd(listener->socket), backlog); /* listens already */
 }
 
 const char *listener_name(const struct listener *listener)

@@ -22,6 +22,9 @@ int listener_new(struct loop *loop, struct client_set *clients, const char *addr
                  char *error_text, size_t error_text_size, struct listener **ret_listener);
 void listener_free(struct listener *listener);
 
+/** listener_set_backlog() - how many connections may wait to be accepted; the kernel cuts it */
+void listener_set_backlog(struct listener *listener, int backlog);
+
 /** listener_name() - "[::]:5672", "127.0.0.1:5672"; borrowed */
 const char *listener_name(const struct listener *listener);
 

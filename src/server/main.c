@@ -122,6 +122,8 @@ static struct broker_settings broker_settings_from(const struct server *server)
         .queues_max = limit_from(config->queues_max),
         .exchanges_max = limit_from(config->exchanges_max),
         .bindings_max = limit_from(config->bindings_max),
+        .mechanisms = config->mechanisms,
+        .password_hashing = config->password_hashing ? AUTH_HASHING_SHA512 : AUTH_HASHING_SHA256,
         .is_loopback_user = is_loopback_user,
         .loopback_context = config,
         .log = log_for_broker,
@@ -157,8 +159,9 @@ static int open_log(const struct server *server)
         rc = log_open(&settings);
     }
     if (rc)
-        fprintf(stderr, "leveretd: cannot open the log%s%s: %s\n", path ? " " : "",
-                path ? path : "", strerror(-rc));
+        fprintf(stderr, "leveretd: cannot open the log%s%s: %s%s\n", path ? " " : "",
+                path ? path : "", strerror(-rc),
+                rc == -ENOENT ? "; make its directory, or set log.dir to another one" : "");
     free(path);
     for (size_t i = 0; !rc && i < server->options.report.note_count; i++)
         log_warning("%s", server->options.report.notes[i]);
@@ -252,13 +255,13 @@ static int put_default_user(struct server *server)
     const struct config *config = server->options.config;
     struct amqp_bytes password = { (const uint8_t *)config->default_pass,
                                    strlen(config->default_pass) };
-    char *hash = auth_hash_password(AUTH_HASHING_SHA256, password);
+    enum auth_hashing hashing = server->broker->settings.password_hashing;
+    char *hash = auth_hash_password(hashing, password);
     char *tags = join_names(&config->default_tags);
     int rc = -ENOMEM;
 
     if (hash && tags)
-        rc = broker_put_user(server->broker, config->default_user, AUTH_HASHING_SHA256, hash, tags,
-                             -1, -1);
+        rc = broker_put_user(server->broker, config->default_user, hashing, hash, tags, -1, -1);
     free(hash);
     free(tags);
     return rc;
@@ -325,6 +328,7 @@ static int open_listeners(struct server *server)
                          server->error_text, sizeof server->error_text, &server->listeners[i]))
             return start_failed(server, "");
         server->listener_count++;
+        listener_set_backlog(server->listeners[i], (int)config->tcp_backlog);
         log_info("started TCP listener on %s", listener_name(server->listeners[i]));
     }
     return 0;
@@ -332,9 +336,13 @@ static int open_listeners(struct server *server)
 
 static int make_parts(struct server *server)
 {
+    const struct config *config = server->options.config;
     struct client_settings clients = {
-        .handshake_timeout_ms = server->options.config->handshake_timeout_ms,
-        .nodelay = true,
+        .handshake_timeout_ms = config->handshake_timeout_ms,
+        .nodelay = config->tcp_nodelay,
+        .keepalive = config->tcp_keepalive,
+        .sndbuf_bytes = config->tcp_sndbuf_bytes,
+        .recbuf_bytes = config->tcp_recbuf_bytes,
     };
     struct broker_settings settings = broker_settings_from(server);
     int rc = broker_new(&settings, &server->broker);
@@ -346,10 +354,13 @@ static int make_parts(struct server *server)
     return rc ? start_failed_errno(server, "broker", rc) : 0;
 }
 
-/* A part of the machine's memory. */
-static uint64_t memory_part(uint32_t permille)
+/* A part of the machine's memory, or of what the configuration says that there is of it. */
+static uint64_t memory_part(const struct config *config, uint32_t permille)
 {
-    uint64_t machine_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t machine_bytes = config->machine_memory_bytes;
+
+    if (!machine_bytes)
+        machine_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 
     return machine_bytes / 1000 * permille;
 }
@@ -359,12 +370,13 @@ static int start_alarms(struct server *server)
     const struct config *config = server->options.config;
     uint64_t memory_max_bytes = config->memory_max_bytes
                                     ? config->memory_max_bytes
-                                    : memory_part(config->memory_max_permille);
+                                    : memory_part(config, config->memory_max_permille);
     struct alarms_settings settings = {
         .directory = server->options.data_directory,
         .node_name = server->node_name,
-        .disk_free_min_bytes = config->disk_free_permille ? memory_part(config->disk_free_permille)
-                                                          : config->disk_free_min_bytes,
+        .disk_free_min_bytes = config->disk_free_permille
+                                   ? memory_part(config, config->disk_free_permille)
+                                   : config->disk_free_min_bytes,
         .memory_max_bytes = memory_max_bytes,
         .memory_paging_bytes = memory_max_bytes / 1000 * config->memory_paging_permille,
     };
@@ -498,11 +510,20 @@ static int server_start(struct server *server)
     return 0;
 }
 
+/* --check-config: nothing is opened. Return: the status to exit with. */
+static int check_only(const struct server *server)
+{
+    options_print_check(&server->options);
+    return EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     struct server server = { .stop_signal = 0 };
     int status = options_read(&server.options, argc, argv);
 
+    if (status < 0 && server.options.check_only)
+        status = check_only(&server);
     if (status < 0 && open_log(&server))
         status = OPTIONS_EXIT_FAILURE;
     if (status >= 0) {

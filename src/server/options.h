@@ -9,7 +9,7 @@
 
 enum {
     OPTIONS_EXIT_FAILURE = 1, /* the machine or another process is in the way */
-    OPTIONS_EXIT_CONFIG = 2,  /* the command line or the configuration is wrong */
+    OPTIONS_EXIT_CONFIG = 2,  /* the command line or the configuration is wrong, and stays so */
 };
 
 /** struct options - strings are borrowed from argv */
@@ -31,5 +31,8 @@ struct options {
  */
 int options_read(struct options *options, int argc, char **argv);
 void options_release(struct options *options);
+
+/** options_print_check() - what --check-config says of a configuration without errors */
+void options_print_check(const struct options *options);
 
 #endif

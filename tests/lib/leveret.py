@@ -124,7 +124,8 @@ class Broker:
                 return self
             status = self._process.wait()
             self._process = None
-            if not (self._port_is_ours and 'Address already in use' in self.log()[seen:]):
+            if not (self._port_is_ours
+                    and 'in use by another process, perhaps' in self.log()[seen:]):
                 raise BrokerError('leveretd exited with %s before it listened:\n%s'
                                   % (status, self.log_tail()))
             self.port = None        # someone else was quicker to take the free port

@@ -136,13 +136,25 @@ START_TEST(test_numbers_reach_their_fields)
 {
     read_text("heartbeat = 0\nframe_max = 0\ninitial_frame_max = 8192\nchannel_max = 65535\n"
               "consumer_max_per_channel = infinity\nhandshake_timeout = 500\n"
-              "max_message_size = 512mb\nstore.record_size = 64KB\n"
-              "store.write_buffer_size = 1GB\nstore.sync = never\nstore.sync_interval = 5\n"
+              "max_message_size = 512MiB\nstore.record_size = 64KiB\n"
+              "store.write_buffer_size = 1GiB\nstore.sync = never\nstore.sync_interval = 5\n"
               "connection_max = 10\nchannel_max_per_node = 20\nvhost_max = 30\n"
               "cluster_queue_limit = infinity\ncluster_exchange_limit = 50\n"
               "cluster_binding_limit = 60\n"
-              "default_queue_type = quorum\n");
+              "default_queue_type = quorum\n"
+              "tcp_listen_options.backlog = 128\ntcp_listen_options.nodelay = false\n"
+              "tcp_listen_options.keepalive = true\ntcp_listen_options.sndbuf = 32768\n"
+              "tcp_listen_options.recbuf = 16384\n"
+              "total_memory_available_override_value = 2GiB\n"
+              "password_hashing_module = rabbit_password_hashing_sha512\n");
     check_clean();
+    ck_assert_uint_eq(config->tcp_backlog, 128);
+    ck_assert(!config->tcp_nodelay);
+    ck_assert(config->tcp_keepalive);
+    ck_assert_uint_eq(config->tcp_sndbuf_bytes, 32768);
+    ck_assert_uint_eq(config->tcp_recbuf_bytes, 16384);
+    ck_assert_uint_eq(config->machine_memory_bytes, 2147483648);
+    ck_assert_uint_eq(config->password_hashing, 1);
     ck_assert_uint_eq(config->connections_max, 10);
     ck_assert_uint_eq(config->channels_max, 20);
     ck_assert_uint_eq(config->vhosts_max, 30);
@@ -245,6 +257,71 @@ START_TEST(test_ratio_is_a_number_between_its_bounds)
 }
 END_TEST
 
+/* --- sizes --- */
+
+#define SIZE_OF(text, octets) { "vm_memory_high_watermark.absolute=" text, octets }
+#define NOT_A_SIZE(text) { "vm_memory_high_watermark.absolute=" text, 0 }
+
+/* RabbitMQ's information units since 3.13: a letter alone, or with B, is decimal; i is binary. */
+static const struct {
+    const char *setting;
+    uint64_t octets; /* 0: refused */
+} size_case[] = {
+    SIZE_OF("1024", 1024),
+    SIZE_OF("2k", 2000), SIZE_OF("2K", 2000), SIZE_OF("2kB", 2000), SIZE_OF("2KB", 2000),
+    SIZE_OF("2kb", 2000), SIZE_OF("2Kb", 2000), SIZE_OF("2ki", 2048), SIZE_OF("2Ki", 2048),
+    SIZE_OF("2kiB", 2048), SIZE_OF("2KiB", 2048), SIZE_OF("2kib", 2048), SIZE_OF("2KIB", 2048),
+    SIZE_OF("3m", 3000000), SIZE_OF("3M", 3000000), SIZE_OF("3MB", 3000000),
+    SIZE_OF("3Mb", 3000000), SIZE_OF("3mb", 3000000), SIZE_OF("768MiB", 805306368),
+    SIZE_OF("1Mi", 1048576), SIZE_OF("1mib", 1048576), SIZE_OF("1MIB", 1048576),
+    SIZE_OF("2g", 2000000000), SIZE_OF("2G", 2000000000), SIZE_OF("2GB", 2000000000),
+    SIZE_OF("2gb", 2000000000), SIZE_OF("2Gi", 2147483648), SIZE_OF("2GiB", 2147483648),
+    SIZE_OF("1TB", 1000000000000), SIZE_OF("1tb", 1000000000000), SIZE_OF("1Ti", 1099511627776),
+    SIZE_OF("1TiB", 1099511627776), SIZE_OF("1PB", 1000000000000000),
+    SIZE_OF("1p", 1000000000000000), SIZE_OF("1PiB", 1125899906842624),
+    SIZE_OF("2T", 2000000000000), SIZE_OF("1mi", 1048576), SIZE_OF("1mB", 1000000),
+    SIZE_OF("8191PiB", UINT64_C(8191) << 50),
+    NOT_A_SIZE(""), NOT_A_SIZE("G"), NOT_A_SIZE("1.5GB"), NOT_A_SIZE("1 GB"), NOT_A_SIZE("-1GB"),
+    NOT_A_SIZE("1B"), NOT_A_SIZE("1EB"), NOT_A_SIZE("1GBB"), NOT_A_SIZE("1GiBB"),
+    NOT_A_SIZE("1Gbi"), NOT_A_SIZE("1i"), NOT_A_SIZE("1GK"), NOT_A_SIZE("8192PiB"),
+    NOT_A_SIZE("99999999999999999999"),
+};
+
+START_TEST(test_size_is_read_as_rabbitmq_reads_it)
+{
+    ck_assert_int_eq(config_set(config, size_case[_i].setting, &report), 0);
+    ck_assert_uint_eq(report.error_count, size_case[_i].octets ? 0 : 1);
+    ck_assert_uint_eq(config->memory_max_bytes, size_case[_i].octets);
+}
+END_TEST
+
+/* RabbitMQ reads the sizes of frames with another function, whose units are powers of 1024. */
+START_TEST(test_size_of_a_frame_has_binary_units)
+{
+    read_text("frame_max = 128KB\ninitial_frame_max = 4kb\n");
+    check_clean();
+    ck_assert_uint_eq(config->frame_max_bytes, 131072);
+    ck_assert_uint_eq(config->initial_frame_max_bytes, 4096);
+    read_text("frame_max = 128Kb\nframe_max = 128k\nframe_max = 128KiB\nframe_max = 1TB\n");
+    ck_assert_uint_eq(report.error_count, 4);
+}
+END_TEST
+
+START_TEST(test_words_of_rabbitmq_stand_for_values)
+{
+    read_text("default_queue_type = rabbit_quorum_queue\nhandshake_timeout = infinity\n");
+    check_clean();
+    ck_assert_uint_eq(config->default_queue_type, 1);
+    ck_assert_uint_ge(config->handshake_timeout_ms, UINT64_C(1000) * 3600 * 24 * 365);
+    read_text("default_queue_type = rabbit_classic_queue\n");
+    ck_assert_uint_eq(config->default_queue_type, 0);
+    read_text("default_queue_type = stream\n");
+    ck_assert_uint_eq(report.error_count, 1);
+    check_line(report.errors[0], "leveret.conf:1: 'default_queue_type': this version has no "
+                                 "streams: classic and quorum are the types");
+}
+END_TEST
+
 /* --- effects --- */
 
 START_TEST(test_keys_without_effect_leave_a_note)
@@ -261,16 +338,17 @@ START_TEST(test_keys_without_effect_leave_a_note)
               "management_agent.disable_metrics_collector = true\n"
               "management.tcp.port = 15672\n"
               "prometheus.tcp.port = 15692\n"
-              "ssl_options.versions.1 = tlsv1.3\n"
-              "listeners.ssl.default = 5671\n");
+              "num_acceptors.ssl = 10\n"
+              "trust_store.directory = /etc/trusted\n");
     ck_assert_uint_eq(report.error_count, 0);
-    ck_assert_uint_eq(report.note_count, 10);
-    check_line(report.notes[0],
-               "leveret.conf:1: 'queue_master_locator' has no meaning here and is ignored");
-    check_line(report.notes[6],
-               "leveret.conf:10: 'management.tcp.port' has no effect in this version");
-    ck_assert_uint_eq(config->listener_count, 1);
-    ck_assert_uint_eq(config->listeners[0].port, 5672); /* the one for TLS is not among them */
+    ck_assert_uint_eq(report.note_count, 9);
+    check_line(report.notes[0], "leveret.conf:1: 'queue_master_locator' has no effect: a Leveret "
+                                "broker is one node, not a cluster");
+    check_line(report.notes[5], "leveret.conf:10: 'management.tcp.port' has no effect: this "
+                                "version has no HTTP API and no management pages");
+    ck_assert_int_eq(config_check(config, &report), 0);
+    ck_assert_uint_eq(report.error_count, 0);
+    ck_assert_uint_eq(config->machine_memory_bytes, 1717986919);
 }
 END_TEST
 
@@ -382,6 +460,9 @@ int main(void)
     tcase_add_test(tcase, test_texts_reach_their_fields);
     tcase_add_loop_test(tcase, test_ratio_is_a_number_between_its_bounds, 0,
                         N_ELEMENTS(ratio_case));
+    tcase_add_loop_test(tcase, test_size_is_read_as_rabbitmq_reads_it, 0, N_ELEMENTS(size_case));
+    tcase_add_test(tcase, test_size_of_a_frame_has_binary_units);
+    tcase_add_test(tcase, test_words_of_rabbitmq_stand_for_values);
     tcase_add_test(tcase, test_keys_without_effect_leave_a_note);
     tcase_add_loop_test(tcase, test_mistake_on_the_command_line_names_its_key, 0,
                         N_ELEMENTS(set_case));

@@ -77,6 +77,13 @@ static const struct {
       "leveret.conf:1: unknown key 'log.level'" }, /* not: did you mean log.ra.level */
     { "management.tcp.prt = 1\n",
       "leveret.conf:1: unknown key 'management.tcp.prt'; did you mean 'management.tcp.port'?" },
+    { "mqtt.listenrs.tcp.default = 1883\n",
+      "leveret.conf:1: unknown key 'mqtt.listenrs.tcp.default'; did you mean "
+      "'mqtt.listeners.tcp.default'?" },
+    { "ssl_options.certfiles = a\n",
+      "leveret.conf:1: unknown key 'ssl_options.certfiles'; did you mean 'ssl_options.certfile'?" },
+    { "auth_mechanisms.1 = PLIAN\n", "leveret.conf:1: 'auth_mechanisms.1': 'PLIAN' is not a "
+                                     "mechanism: PLAIN AMQPLAIN are, in capitals" },
     { "completely_unknown = 1\n", "leveret.conf:1: unknown key 'completely_unknown'" },
     { "heartbeat = abc\n", "leveret.conf:1: 'heartbeat': 'abc' is not an integer" },
     { "heartbeat = 1.5\n", "leveret.conf:1: 'heartbeat': '1.5' is not an integer" },
@@ -88,7 +95,10 @@ static const struct {
     { "frame_max = 4095\n",
       "leveret.conf:1: 'frame_max': 4095 is not between 4096 and 2147483647, nor 0" },
     { "frame_max = 128KiB\n", "leveret.conf:1: 'frame_max': '128KiB' is not a size: digits, then "
-                              "nothing, KB, MB or GB" },
+                              "nothing or a unit as in 128KB (131072)" },
+    { "disk_free_limit.absolute = 2Q\n",
+      "leveret.conf:1: 'disk_free_limit.absolute': '2Q' is not a size: digits, then nothing or a "
+      "unit as in 2GB (2000000000) or 2GiB" },
     { "max_message_size = 1GB\n",
       "leveret.conf:1: 'max_message_size': 1GB is not between 1 and 536870912" },
     { "max_message_size = 9223372036854775807GB\n",
@@ -163,6 +173,9 @@ START_TEST(test_mistakes_never_quote_a_password)
               "default_pass = encrypted:s3cret\n"
               "ssl_options.password = s3cret\n");
     ck_assert_uint_eq(report.error_count, 6);
+    ck_assert_int_eq(config_check(config, &report), 0);
+    ck_assert_uint_eq(report.error_count, 7);
+    read_text("mqtt.default_pass = encrypted:s3cret\n");
     ck_assert_uint_eq(report.note_count, 1);
     for (size_t i = 0; i < report.error_count; i++)
         ck_assert_ptr_null(strstr(report.errors[i], "s3cret"));
@@ -266,6 +279,155 @@ START_TEST(test_erlang_terms_beside_the_file_are_noted)
 }
 END_TEST
 
+/* --- security --- */
+
+static const struct {
+    const char *text;
+    const char *error; /* of the whole, behind DIRECTORY/ if `in_file`; NULL: it can be used */
+    bool in_file;
+    unsigned notes;
+} security_case[] = {
+    /* TLS */
+    { "listeners.ssl.default = 5671\n",
+      "leveret.conf:1: 'listeners.ssl.default' cannot be honoured: this version has no TLS; set "
+      "listeners.ssl = none to go on without", true, 0 },
+    { "ssl_options.verify = verify_peer\n",
+      "leveret.conf:1: 'ssl_options.verify' cannot be honoured: this version has no TLS; set "
+      "listeners.ssl = none to go on without", true, 0 },
+    { "ssl_cert_login_from = common_name\n",
+      "leveret.conf:1: 'ssl_cert_login_from' cannot be honoured: this version has no TLS, so no "
+      "client shows a certificate; set listeners.ssl = none to go on without", true, 0 },
+    { "listeners.ssl.default = 5671\nssl_options.verify = verify_peer\nlisteners.ssl = none\n",
+      NULL, false, 2 },
+    { "listeners.ssl = none\n", NULL, false, 0 },
+    /* backends */
+    { "auth_backends.1 = ldap\n",
+      "leveret.conf:1: 'auth_backends.1': this version cannot ask 'ldap' about users, only its own "
+      "database: remove the line, or set it to internal", true, 0 },
+    { "auth_backends.1 = internal\nauth_backends.2.authn = internal\n"
+      "auth_backends.2.authz = rabbit_auth_backend_http\n",
+      "leveret.conf:3: 'auth_backends.2.authz': this version cannot ask 'rabbit_auth_backend_http' "
+      "about users, only its own database: remove the line, or set it to internal", true, 0 },
+    { "auth_backends.1 = cache\nauth_cache.cached_backend = oauth2\n",
+      "leveret.conf:2: 'auth_cache.cached_backend': this version cannot ask 'oauth2' about users, "
+      "only its own database: remove the line, or set it to internal", true, 0 },
+    { "auth_backends.1 = internal_loopback\n",
+      "leveret.conf:1: 'auth_backends.1': this version cannot ask 'internal_loopback' about users, "
+      "only its own database: remove the line, or set it to internal", true, 0 },
+    { "auth_backends.1 = ldap\nauth_backends.1 = internal\n", NULL, false, 0 },
+    { "auth_backends.1 = rabbit_auth_backend_internal\nauth_backends.2 = cache\n"
+      "auth_cache.cached_backend = internal\n", NULL, false, 0 },
+    { "auth_ldap.servers.1 = ldap.example\n",
+      "leveret.conf:1: 'auth_ldap.servers.1' cannot be honoured: this version cannot ask an LDAP "
+      "server about users; set auth_backends.1 = internal to go on without", true, 0 },
+    { "auth_oauth2.resource_server_id = rabbitmq\n",
+      "leveret.conf:1: 'auth_oauth2.resource_server_id' cannot be honoured: this version does not "
+      "take OAuth 2 tokens; set auth_backends.1 = internal to go on without", true, 0 },
+    { "auth_http.user_path = http://localhost/user\nauth_backends.1 = internal\n", NULL, false, 1 },
+    /* mechanisms */
+    { "auth_mechanisms.1 = EXTERNAL\n",
+      "auth_mechanisms.1: no mechanism that is listed is part of this version: to let clients log "
+      "in with name and password, set auth_mechanisms.1 = PLAIN", false, 0 },
+    { "auth_mechanisms.1 = EXTERNAL\nauth_mechanisms.2 = RABBIT-CR-DEMO\n",
+      "auth_mechanisms.1: no mechanism that is listed is part of this version: to let clients log "
+      "in with name and password, set auth_mechanisms.1 = PLAIN", false, 0 },
+    { "auth_mechanisms.1 = EXTERNAL\nauth_mechanisms.2 = PLAIN\n", NULL, false, 1 },
+    { "auth_mechanisms.1 = EXTERNAL\nauth_mechanisms.1 = PLAIN\n", NULL, false, 0 },
+    /* others */
+    { "proxy_protocol = true\n", "leveret.conf:1: 'proxy_protocol': this version has no 'true': "
+                                 "remove the line, or set it to false", true, 0 },
+    { "proxy_protocol = false\n", NULL, false, 0 },
+    { "credential_validator.validation_backend = rabbit_credential_validator_password_regexp\n",
+      "leveret.conf:1: 'credential_validator.validation_backend': this version has no "
+      "'rabbit_credential_validator_password_regexp': remove the line, or set it to "
+      "rabbit_credential_validator_accept_everything", true, 0 },
+    { "password_hashing_module = rabbit_password_hashing_md5\n",
+      "leveret.conf:1: 'password_hashing_module': 'rabbit_password_hashing_md5' is not one of "
+      "rabbit_password_hashing_sha256|rabbit_password_hashing_sha512", true, 0 },
+    /* listeners */
+    { "listeners.tcp = none\n", "listeners.tcp: none is left, so no client could connect: set "
+                                "listeners.tcp.default = 5672, or another port", false, 0 },
+    { "listeners.tcp = none\nlisteners.tcp.a = 5673\n", /* RabbitMQ: none wins in any order */
+      "listeners.tcp: none is left, so no client could connect: set listeners.tcp.default = 5672, "
+      "or another port", false, 1 },
+    { "listeners.tcp.a = 5673\nlisteners.tcp.b = 127.0.0.1:5673\n",
+      "listeners.tcp.a and listeners.tcp.b are both port 5673 of the same address: remove one of "
+      "them or change its port", false, 0 },
+    { "listeners.tcp.a = 0.0.0.0:5673\nlisteners.tcp.b = 127.0.0.1:5673\n",
+      "listeners.tcp.a and listeners.tcp.b are both port 5673 of the same address: remove one of "
+      "them or change its port", false, 0 },
+    { "listeners.tcp.a = [::1]:5673\nlisteners.tcp.b = 127.0.0.1:5673\n"
+      "listeners.tcp.c = 127.0.0.2:5673\nlisteners.tcp.d = 127.0.0.1:5674\n", NULL, false, 0 },
+};
+
+START_TEST(test_security_that_cannot_be_honoured_refuses_the_start)
+{
+    read_text(security_case[_i].text);
+    ck_assert_int_eq(config_check(config, &report), 0);
+    ck_assert_uint_eq(report.note_count, security_case[_i].notes);
+    ck_assert_uint_eq(report.error_count, security_case[_i].error ? 1 : 0);
+    if (!security_case[_i].error)
+        return;
+    if (security_case[_i].in_file)
+        check_line(report.errors[0], security_case[_i].error);
+    else
+        ck_assert_str_eq(report.errors[0], security_case[_i].error);
+}
+END_TEST
+
+/* What the file refuses can be lifted by a fragment or by --set, as the last value counts. */
+START_TEST(test_refused_setting_can_be_replaced_from_the_command_line)
+{
+    read_text("auth_backends.1 = ldap\nlisteners.ssl.default = 5671\nlisteners.tcp = none\n");
+    ck_assert_int_eq(config_set(config, "auth_backends.1=internal", &report), 0);
+    ck_assert_int_eq(config_set(config, "listeners.ssl=none", &report), 0);
+    ck_assert_int_eq(config_set_key(config, "-p", "listeners.tcp.default", "5673", &report), 0);
+    ck_assert_int_eq(config_check(config, &report), 0);
+    ck_assert_uint_eq(report.error_count, 0);
+    ck_assert_uint_eq(config->listeners[0].port, 5673);
+}
+END_TEST
+
+START_TEST(test_listed_mechanisms_are_the_only_ones_offered)
+{
+    ck_assert_ptr_null(config->mechanisms);
+    read_text("auth_mechanisms.1 = AMQPLAIN\nauth_mechanisms.2 = EXTERNAL\n");
+    ck_assert_int_eq(config_check(config, &report), 0);
+    ck_assert_str_eq(config->mechanisms, "AMQPLAIN");
+    ck_assert_str_eq(report.notes[0], "'auth_mechanisms.2': EXTERNAL is not part of this version "
+                                      "and is not offered");
+    read_text("auth_mechanisms.2 = PLAIN\n");
+    ck_assert_int_eq(config_check(config, &report), 0);
+    ck_assert_str_eq(config->mechanisms, "PLAIN AMQPLAIN");
+}
+END_TEST
+
+START_TEST(test_erlang_terms_that_say_something_refuse_the_start)
+{
+    write_file("advanced.config", "[{rabbit, [{auth_backends, [rabbit_auth_backend_ldap]}]}].");
+    read_text("");
+    ck_assert_int_eq(config_check(config, &report), 0);
+    ck_assert_uint_eq(report.error_count, 1);
+    check_line(report.errors[0], "advanced.config: 'advanced.config' cannot be honoured: it holds "
+                                 "Erlang terms, which are not read, and may limit who has access; "
+                                 "set advanced_config = ignore to go on without");
+    ck_assert_int_eq(config_set(config, "advanced_config=ignore", &report), 0);
+    ck_assert_int_eq(config_check(config, &report), 0);
+    ck_assert_uint_eq(report.error_count, 1); /* no further one */
+    ck_assert_uint_eq(report.note_count, 1);
+}
+END_TEST
+
+START_TEST(test_erlang_terms_that_are_empty_are_noted)
+{
+    write_file("advanced.config", "%% nothing\n[ %% yet\n].\n%% end");
+    read_text("");
+    ck_assert_int_eq(config_check(config, &report), 0);
+    ck_assert_uint_eq(report.error_count, 0);
+    ck_assert_uint_eq(report.note_count, 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("config_file");
@@ -284,6 +446,12 @@ int main(void)
     tcase_add_test(tcase, test_included_files_are_read_in_place);
     tcase_add_test(tcase, test_files_that_include_themselves_end);
     tcase_add_test(tcase, test_erlang_terms_beside_the_file_are_noted);
+    tcase_add_test(tcase, test_erlang_terms_that_say_something_refuse_the_start);
+    tcase_add_test(tcase, test_erlang_terms_that_are_empty_are_noted);
+    tcase_add_loop_test(tcase, test_security_that_cannot_be_honoured_refuses_the_start, 0,
+                        N_ELEMENTS(security_case));
+    tcase_add_test(tcase, test_refused_setting_can_be_replaced_from_the_command_line);
+    tcase_add_test(tcase, test_listed_mechanisms_are_the_only_ones_offered);
     suite_add_tcase(suite, tcase);
     return unit_run(suite);
 }
