@@ -23,6 +23,7 @@
 #include "broker/broker.h"
 #include "server/alarms.h"
 #include "server/client.h"
+#include "server/data_directory.h"
 #include "server/listener.h"
 #include "server/log.h"
 #include "server/loop.h"
@@ -198,26 +199,12 @@ static void name_node(struct server *server)
     snprintf(server->node_name, sizeof server->node_name, "leveret@%s", host);
 }
 
-/* The data directory itself; what is in it is the store's. */
-static int make_data_directory(struct server *server)
-{
-    const char *path = server->options.data_directory;
-
-    if (mkdir(path, 0750) == 0 || errno == EEXIST)
-        return 0;
-    snprintf(server->error_text, sizeof server->error_text, "data directory %s: %s", path,
-             strerror(errno));
-    return start_failed(server, "");
-}
-
 static int open_store(struct server *server)
 {
     const struct options *options = &server->options;
     char path[PATH_MAX];
     int rc;
 
-    if (make_data_directory(server))
-        return -1;
     if (snprintf(path, sizeof path, "%s/store", options->data_directory) >= (int)sizeof path)
         return start_failed_errno(server, "data directory", -ENAMETOOLONG);
     rc = store_open(path, &options->config->store, &broker_store_events, server->broker,
@@ -517,6 +504,16 @@ static int check_only(const struct server *server)
     return EXIT_SUCCESS;
 }
 
+/* A directory that cannot be used will not be usable at the next try: the status is that. */
+static int prepare_data(struct server *server)
+{
+    if (!data_directory_prepare(server->options.data_directory, server->error_text,
+                                sizeof server->error_text))
+        return -1;
+    (void)start_failed(server, "");
+    return OPTIONS_EXIT_CONFIG;
+}
+
 int main(int argc, char **argv)
 {
     struct server server = { .stop_signal = 0 };
@@ -526,6 +523,8 @@ int main(int argc, char **argv)
         status = check_only(&server);
     if (status < 0 && open_log(&server))
         status = OPTIONS_EXIT_FAILURE;
+    if (status < 0)
+        status = prepare_data(&server);
     if (status >= 0) {
         options_release(&server.options);
         return status;
