@@ -204,6 +204,14 @@ def test_only_listed_mechanisms_log_in():
                   'the log says nothing about EXTERNAL')
 
 
+def test_parts_of_the_memory_are_of_what_is_configured():
+    with leveret.Broker(settings={'total_memory_available_override_value': '1GB',
+                                  'vm_memory_high_watermark.relative': '0.5',
+                                  'handshake_timeout': 'infinity'}) as broker:
+        run.check('Memory high watermark set to 476 MiB' in broker.log(), broker.log())
+        rawamqp.connect(broker.port).drop()     # an infinite timeout is no timeout of 0
+
+
 def sockets_of(pid):
     """Return copies of the TCP sockets of a process that this test started."""
     system = ctypes.CDLL(None, use_errno=True)
