@@ -62,7 +62,8 @@ first_message() { # README's example, against the port of the test
 }
 
 example() {
-    /usr/bin/python3 "$prefix/share/doc/leveret/examples/work_queue.py" publish --port "$port" --jobs 2
+    /usr/bin/python3 "$prefix/share/doc/leveret/examples/work_queue.py" publish --jobs 2 \
+        --uri "amqp://guest:guest@127.0.0.1:$port/%2F"
 }
 
 reload() {
