@@ -10,6 +10,7 @@ Here one program plays all the parts; in yours, each is a program of its own.
 """
 
 import argparse
+import sys
 
 import pika
 
@@ -61,14 +62,13 @@ def topic(channel, exchange, idle):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--host', default='localhost')
-    parser.add_argument('--port', type=int, default=5672)
+    parser.add_argument('--uri', default='amqp://guest:guest@localhost:5672/%2F')
     parser.add_argument('--fanout', default='announcements', help='name of the fanout exchange')
     parser.add_argument('--topic', default='events', help='name of the topic exchange')
     parser.add_argument('--idle', type=float, default=1, help='stop after so long without news')
     options = parser.parse_args()
 
-    connection = pika.BlockingConnection(pika.ConnectionParameters(options.host, options.port))
+    connection = pika.BlockingConnection(pika.URLParameters(options.uri))
     channel = connection.channel()
     fanout(channel, options.fanout, options.idle)
     topic(channel, options.topic, options.idle)
@@ -76,4 +76,9 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (pika.exceptions.AMQPError, OSError) as error:
+        sys.exit('%s: %s' % (sys.argv[0], str(error) or repr(error)))
+    except KeyboardInterrupt:
+        sys.exit('%s: interrupted' % sys.argv[0])

@@ -11,6 +11,7 @@ round for ever.
 """
 
 import argparse
+import sys
 
 import pika
 
@@ -33,12 +34,11 @@ def reason(properties):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--host', default='localhost')
-    parser.add_argument('--port', type=int, default=5672)
+    parser.add_argument('--uri', default='amqp://guest:guest@localhost:5672/%2F')
     parser.add_argument('--queue', default='jobs', help='the work queue; QUEUE.dead is emptied')
     options = parser.parse_args()
 
-    connection = pika.BlockingConnection(pika.ConnectionParameters(options.host, options.port))
+    connection = pika.BlockingConnection(pika.URLParameters(options.uri))
     channel = connection.channel()
     channel.confirm_delivery()
     dead = options.queue + '.dead'
@@ -60,4 +60,9 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (pika.exceptions.AMQPError, OSError) as error:
+        sys.exit('%s: %s' % (sys.argv[0], str(error) or repr(error)))
+    except KeyboardInterrupt:
+        sys.exit('%s: interrupted' % sys.argv[0])

@@ -11,6 +11,7 @@ Here the service is a thread with a connection of its own; in yours it is anothe
 """
 
 import argparse
+import sys
 import threading
 import time
 import uuid
@@ -21,7 +22,7 @@ DIRECT = 'amq.rabbitmq.reply-to'
 
 
 def connect(options):
-    return pika.BlockingConnection(pika.ConnectionParameters(options.host, options.port))
+    return pika.BlockingConnection(pika.URLParameters(options.uri))
 
 
 def serve(options, requests):
@@ -82,8 +83,7 @@ class Client:
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--host', default='localhost')
-    parser.add_argument('--port', type=int, default=5672)
+    parser.add_argument('--uri', default='amqp://guest:guest@localhost:5672/%2F')
     parser.add_argument('--queue', default='squares', help='where the service takes requests')
     parser.add_argument('--wait', type=float, default=5, help='seconds to wait for an answer')
     options = parser.parse_args()
@@ -102,4 +102,9 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (pika.exceptions.AMQPError, OSError) as error:
+        sys.exit('%s: %s' % (sys.argv[0], str(error) or repr(error)))
+    except KeyboardInterrupt:
+        sys.exit('%s: interrupted' % sys.argv[0])

@@ -12,6 +12,7 @@ leaves a job that is done twice: let do_job() look at the message id where that 
 """
 
 import argparse
+import sys
 import time
 
 import pika
@@ -70,8 +71,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('action', choices=['publish', 'work'])
-    parser.add_argument('--host', default='localhost')
-    parser.add_argument('--port', type=int, default=5672)
+    parser.add_argument('--uri', default='amqp://guest:guest@localhost:5672/%2F')
     parser.add_argument('--queue', default='jobs')
     parser.add_argument('--jobs', type=int, default=10, help='how many to publish')
     parser.add_argument('--seconds', type=float, default=0.1, help='how long a job takes')
@@ -79,7 +79,7 @@ def main():
     parser.add_argument('--repaired', action='store_true', help='no job fails any more')
     options = parser.parse_args()
 
-    connection = pika.BlockingConnection(pika.ConnectionParameters(options.host, options.port))
+    connection = pika.BlockingConnection(pika.URLParameters(options.uri))
     channel = connection.channel()
     declare(channel, options.queue)
     if options.action == 'publish':
@@ -90,4 +90,9 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (pika.exceptions.AMQPError, OSError) as error:
+        sys.exit('%s: %s' % (sys.argv[0], str(error) or repr(error)))
+    except KeyboardInterrupt:
+        sys.exit('%s: interrupted' % sys.argv[0])

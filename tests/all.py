@@ -21,11 +21,13 @@ PYTHON = "/usr/bin/python3"
 
 CHECK_LINE = re.compile(r"^\d+%: Checks: (\d+), Failures: (\d+), Errors: (\d+)", re.M)
 PLAIN_LINE = re.compile(r"^(\d+) passed, (\d+) failed", re.M)
+NO_UNIT_TESTS = ("unit", TOP, ["sh", "-c", "echo Check is not installed: no unit test was built; false"])
 BAD_TEXT = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:")
 
 
 def step_list():
-    unit = [("unit " + os.path.basename(p), SANITIZE, [p]) for p in programs(SANITIZE, "tests/unit")]
+    unit = [("unit " + os.path.basename(p), SANITIZE, [p])
+            for p in programs(SANITIZE, "tests/unit")] or [NO_UNIT_TESTS]
     steps = unit + [
         ("layers", TOP, ["sh", "tests/layers.sh"]),
         ("fuzz corpus", SANITIZE, ["sh", os.path.join(TOP, "tests/fuzz_corpus.sh"), SANITIZE]),
@@ -36,6 +38,7 @@ def step_list():
             steps.append(("behaviour " + path[5:-3], SANITIZE,
                           [PYTHON, os.path.join(TOP, "tests/behaviour", path)]))
     steps += [
+        ("install", BUILD, ["sh", os.path.join(TOP, "tests/install.sh")]),
         ("interop", BUILD, [PYTHON, os.path.join(TOP, "interop/run")]),
         ("crash", BUILD, [PYTHON, os.path.join(TOP, "tests/crash/crash.py")]),
         ("gate", BUILD, [PYTHON, os.path.join(TOP, "bench/gate.py")]),
@@ -45,6 +48,8 @@ def step_list():
 
 def programs(build, folder):
     directory = os.path.join(build, folder)
+    if not os.path.isdir(directory):
+        return []
     return sorted(os.path.join(directory, name) for name in os.listdir(directory)
                   if name.startswith("test_") and os.access(os.path.join(directory, name), os.X_OK)
                   and os.path.isfile(os.path.join(directory, name)) and "." not in name)

@@ -35,8 +35,8 @@ class Script:
         self.path = os.path.join(SCRATCH, '%d.out' % len(Script.running))
         with open(self.path, 'wb') as out:
             self.process = subprocess.Popen(
-                ['/usr/bin/python3', os.path.join(EXAMPLES, name), '--host', '127.0.0.1',
-                 '--port', str(port), *arguments], stdout=out)
+                ['/usr/bin/python3', os.path.join(EXAMPLES, name), '--uri',
+                 'amqp://guest:guest@127.0.0.1:%d/%%2F' % port, *arguments], stdout=out)
         Script.running.append(self)
 
     def lines(self):

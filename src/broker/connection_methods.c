@@ -29,7 +29,7 @@ static void put_server_properties(const struct broker_settings *settings,
     amqp_table_put_str(writer, "cluster_name", amqp_str_from(settings->cluster_name));
     amqp_table_put_str(writer, "copyright", AMQP_STR("Licensed under the Apache License 2.0"));
     amqp_table_put_str(writer, "information", AMQP_STR("Leveret, an AMQP 0-9-1 broker"));
-    amqp_table_put_str(writer, "platform", AMQP_STR("C"));
+    amqp_table_put_str(writer, "platform", AMQP_STR("Leveret " PACKAGE_VERSION));
     amqp_table_put_str(writer, "product", amqp_str_from(settings->product));
     amqp_table_put_str(writer, "version", amqp_str_from(settings->version));
 }

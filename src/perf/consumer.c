@@ -47,9 +47,10 @@ static void check_body(struct flow *flow, struct consumer *consumer,
     uint32_t producer, index;
     uint64_t due_ns;
 
-    if (flow->interval_ns && flow->measuring && frame->size >= BODY_STAMPED) {
+    if (flow->stamped && flow->measuring && frame->size >= BODY_STAMPED) {
         due_ns = wire_get64(frame->payload + BODY_INDEXED);
-        hist_add(&flow->result->deliver_ns, now_ns > due_ns ? now_ns - due_ns : 0, 1);
+        if (due_ns)
+            hist_add(&flow->result->deliver_ns, now_ns > due_ns ? now_ns - due_ns : 0, 1);
     }
     if (!consumer->next_index || frame->size < BODY_INDEXED)
         return;
@@ -94,6 +95,7 @@ static void consumer_content(struct flow *flow, struct consumer *consumer,
     if (consumer->stage == STAGE_HEADER && frame->type == WIRE_HEADER && frame->size >= 14) {
         consumer->body_left = wire_get64(frame->payload + 4);
         consumer->stage = STAGE_BODY;
+        flow->consumed_bytes += consumer->body_left;
         if (consumer->body_left < flow->body_least || consumer->body_left > flow->body_most)
             wire_fail("a body of %llu bytes was delivered where all have %llu to %llu",
                       (unsigned long long)consumer->body_left,

@@ -43,6 +43,8 @@ struct producer {
     uint8_t *done;                 /* by tag modulo span: confirmed above lowest */
     struct publish *publishes;     /* ring of span entries */
     uint64_t publish_head, publish_tail;
+    uint64_t stamped; /* without a rate: 1 + the number of the message that has a time in it; or 0 */
+    uint64_t random;  /* which one that is */
 };
 
 /* What is due of a delivery: its method, its header, its first body frame, the others. */
@@ -69,9 +71,12 @@ struct flow {
     struct route route;
     uint64_t body_least, body_most; /* what deliveries may have */
     bool body_checked;              /* bodies are numbered, or stamped, and it matters */
+    bool stamped;                   /* some bodies say when they were due, or else written */
+    uint64_t block_body_bytes;      /* of all producers' blocks */
     struct meter *meter;
     uint64_t sent, confirmed, nacked, consumed, moved; /* moved: bytes, to notice a standstill */
-    struct { uint64_t sent, confirmed, nacked, consumed; } base; /* at the warm-up's end */
+    uint64_t consumed_bytes;                           /* of bodies */
+    struct { uint64_t sent, confirmed, nacked, consumed, consumed_bytes; } base; /* after warm-up */
     uint64_t now_ns, begin_ns, stop_ns, progress_ns, progress_moved;
     double begin_cpu_us;
     bool measuring, stopped;

@@ -8,8 +8,10 @@
  *
  * Every body of 8 bytes or more begins with its producer's number and its place in the block.
  * Where a queue has one consumer, that is enough to see any message lost, doubled or overtaken,
- * at no cost to the producer. With a rate, 8 more bytes say when the message was due: latency is
- * counted from then, so a stall is charged to every message that it held up.
+ * at no cost to the producer. 8 more bytes carry a time, from which latency is counted. With a rate
+ * it is when the message was due, so a stall is charged to every message that it held up. Without
+ * one it is when the message was written, and one message of each write has it, drawn by chance;
+ * the others have 0.
  *
  * The run is over when all is published, confirmed and consumed; then the last deliveries are
  * acknowledged and every channel is closed, which a broker answers only after it has handled
@@ -171,6 +173,7 @@ static void begin_measuring(struct flow *flow, uint64_t now_ns)
     flow->base.confirmed = flow->confirmed;
     flow->base.nacked = flow->nacked;
     flow->base.consumed = flow->consumed;
+    flow->base.consumed_bytes = flow->consumed_bytes;
     usage_reset_peak(&flow->settings->server);
     usage_sample(&flow->settings->server, &flow->result->before);
     flow->begin_cpu_us = usage_self_cpu_us();
@@ -394,8 +397,9 @@ static void flow_init(struct flow *flow, const struct settings *settings,
         flow->span *= 2;
     if (settings->rate > 0)
         flow->interval_ns = (uint64_t)(1e9 * settings->producers / settings->rate);
+    flow->stamped = settings->producers && settings->body_bytes.least >= BODY_STAMPED;
     flow->body_checked = settings->body_bytes.least >= BODY_INDEXED &&
-                         (flow->route.ordered || settings->rate > 0);
+                         (flow->route.ordered || flow->stamped);
     flow->body_least = flow->route.copies ? settings->body_bytes.least : 0;
     flow->body_most = flow->route.copies ? settings->body_bytes.most : UINT64_MAX;
     if (settings->consumer_rate > 0)
@@ -445,5 +449,9 @@ void flow_run(const struct settings *settings, struct flow_result *ret_result)
     ret_result->confirmed = flow->confirmed - flow->base.confirmed;
     ret_result->nacked = flow->nacked - flow->base.nacked;
     ret_result->consumed = flow->consumed - flow->base.consumed;
+    ret_result->consumed_bytes = flow->consumed_bytes - flow->base.consumed_bytes;
+    if (settings->producers)
+        ret_result->body_bytes = (double)flow->block_body_bytes /
+                                 ((double)flow->block_messages * settings->producers);
     flow_release(flow);
 }

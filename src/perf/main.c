@@ -38,7 +38,8 @@ static void run_idle(const struct settings *settings)
     else
         idle_queues(settings, &result);
     report_write(settings,
-                 report_idle(settings->idle_connections ? "idle_connections" : "idle_queues",
+                 report_idle(settings,
+                             settings->idle_connections ? "idle_connections" : "idle_queues",
                              &result), &none);
 }
 
@@ -47,7 +48,7 @@ static void run_sync(const struct settings *settings)
     double sync_us = usage_measure_sync(settings->sync_dir, settings->body_bytes.most);
     struct series none = { 0 };
 
-    report_write(settings, report_sync(sync_us), &none);
+    report_write(settings, report_sync(settings, sync_us), &none);
 }
 
 int main(int argc, char **argv)
@@ -62,6 +63,7 @@ int main(int argc, char **argv)
     (void)snprintf(prefix, sizeof prefix, "perf.%d", (int)getpid());
     settings.prefix = prefix;
     options_parse(argc, argv, &settings);
+    origin_note(settings.sync_dir ? NULL : &settings.address, &settings.origin);
     if (settings.sync_dir)
         run_sync(&settings);
     else if (settings.churn)

@@ -6,33 +6,15 @@
  */
 #include "perf.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static const char usage_text[] =
-    "Usage: leveret-perf [OPTION...]\n"
-    "where    --uri amqp://user:password@host:port/vhost, or --host NAME (127.0.0.1)\n"
-    "         --port N (5672) --user U --password P (guest) --vhost V (/)\n"
-    "topology --queues N (1)  --queue NAME | --queue-pattern 'NAME-%d'  --fanout N (queues on one\n"
-    "         fanout exchange)  --exchange NAME  --exchange-type T (direct)  --routing-key KEY\n"
-    "         (%d: cycles)  --binding-key KEY  --durable  --auto-delete  --exclusive\n"
-    "         --queue-type T  --queue-arg NAME=VALUE...  --predeclared  --keep  --prefix NAME\n"
-    "message  --size N|MIN-MAX (12)  --persistent  --expiration MS|MIN-MAX\n"
-    "         --priority N|MIN-MAX  --mandatory  --header NAME=VALUE...\n"
-    "how      --producers N (1)  --consumers N (1)  --confirm WINDOW (unconfirmed publishes a\n"
-    "         producer)  --prefetch N  --ack-every N (0: automatic)  --rate N (messages a\n"
-    "         second; measures latency)  --consumer-rate N\n"
-    "how far  --count N | --seconds S (5)  --warmup S (0)  --timeout S without progress (30)\n"
-    "live     --interval S (1)  --quiet\n"
-    "churn    --churn connections|channels|queues|bindings  --churn-rate N  --parallel N (1)\n"
-    "idle     --idle-connections N | --idle-queues N: what each costs the server's memory\n"
-    "server   --server-pid PID (may be repeated: summed)  --data-dir DIR (its disk's flushes)\n"
-    "         --measure-sync DIR: time of one write and fdatasync of --size bytes there\n"
-    "output   --json FILE|-  --html FILE  --help  --version\n";
+#include <unistd.h>
 
 static void usage(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
@@ -56,64 +38,85 @@ struct row {
     enum kind kind;
     size_t value; /* offset in the settings */
     double least, most;
+    const char *argument, *text; /* for --help */
+    const char *group;           /* a heading before it, or NULL */
 };
 
 #define AT(member) offsetof(struct settings, member)
 
 static const struct row rows[] = {
-    { "uri", URI, AT(address), 0, 0 },
-    { "host", TEXT, AT(address.host), 0, 0 },
-    { "port", UNSIGNED, AT(address.port), 1, 65535 },
-    { "user", TEXT, AT(address.user), 0, 0 },
-    { "password", TEXT, AT(address.password), 0, 0 },
-    { "vhost", TEXT, AT(address.vhost), 0, 0 },
-    { "prefix", NAME, AT(prefix), 0, 0 },
-    { "producers", UNSIGNED, AT(producers), 0, 10000 },
-    { "consumers", UNSIGNED, AT(consumers), 0, 10000 },
-    { "queues", UNSIGNED, AT(queues), 1, 10000 },
-    { "fanout", UNSIGNED, AT(fanout), 1, 10000 },
-    { "queue", NAME, AT(queue), 0, 0 },
-    { "queue-pattern", NAME, AT(queue_pattern), 0, 0 },
-    { "queue-type", NAME, AT(queue_type), 0, 0 },
-    { "queue-arg", TABLE, AT(queue_kind.arguments), 0, 0 },
-    { "exchange", NAME, AT(exchange), 0, 0 },
-    { "exchange-type", NAME, AT(exchange_type), 0, 0 },
-    { "routing-key", NAME, AT(routing_key), 0, 0 },
-    { "binding-key", NAME, AT(binding_key), 0, 0 },
-    { "predeclared", FLAG, AT(predeclared), 0, 0 },
-    { "durable", FLAG, AT(queue_kind.durable), 0, 0 },
-    { "auto-delete", FLAG, AT(queue_kind.auto_delete), 0, 0 },
-    { "exclusive", FLAG, AT(queue_kind.exclusive), 0, 0 },
-    { "keep", FLAG, AT(keep), 0, 0 },
-    { "size", RANGE, AT(body_bytes), 0, 128 << 20 },
-    { "persistent", FLAG, AT(persistent), 0, 0 },
-    { "expiration", RANGE, AT(expiration_ms), 0, INT_MAX },
-    { "priority", RANGE, AT(priority), 0, 255 },
-    { "mandatory", FLAG, AT(mandatory), 0, 0 },
-    { "header", TABLE, AT(headers), 0, 0 },
-    { "confirm", UNSIGNED, AT(confirm_window), 1, 1 << 20 },
-    { "prefetch", UNSIGNED, AT(prefetch_count), 0, 65535 },
-    { "ack-every", UNSIGNED, AT(ack_every), 0, 1 << 20 },
-    { "rate", REAL, AT(rate), 0.001, 1e8 },
-    { "consumer-rate", REAL, AT(consumer_rate), 0.001, 1e8 },
-    { "count", COUNT, AT(count), 1, 1e15 },
-    { "seconds", REAL, AT(seconds), 0.01, 1e6 },
-    { "warmup", REAL, AT(warmup_s), 0, 1e6 },
-    { "timeout", UNSIGNED, AT(address.timeout_s), 1, 86400 },
-    { "interval", REAL, AT(interval_s), 0.01, 1e6 },
-    { "quiet", FLAG, AT(quiet), 0, 0 },
-    { "churn", CHURN, AT(churn), 0, 0 },
-    { "churn-rate", REAL, AT(churn_rate), 0.001, 1e6 },
-    { "parallel", UNSIGNED, AT(parallel), 1, 1000 },
-    { "idle-connections", UNSIGNED, AT(idle_connections), 1, 1000000 },
-    { "idle-queues", UNSIGNED, AT(idle_queues), 1, 10000000 },
-    { "server-pid", PID, 0, 1, INT_MAX },
-    { "data-dir", TEXT, AT(server.data_dir), 0, 0 },
-    { "measure-sync", TEXT, AT(sync_dir), 0, 0 },
-    { "json", TEXT, AT(json), 0, 0 },
-    { "html", TEXT, AT(html), 0, 0 },
-    { "help", PRINT_HELP, 0, 0, 0 },
-    { "version", PRINT_VERSION, 0, 0, 0 },
+    { "uri", URI, AT(address), 0, 0, "URI",
+      "amqp://user:password@host:port/vhost, instead of these five:", "Where" },
+    { "host", TEXT, AT(address.host), 0, 0, "NAME", "127.0.0.1", NULL },
+    { "port", UNSIGNED, AT(address.port), 1, 65535, "N", "5672", NULL },
+    { "user", TEXT, AT(address.user), 0, 0, "NAME", "guest", NULL },
+    { "password", TEXT, AT(address.password), 0, 0, "TEXT", "guest", NULL },
+    { "vhost", TEXT, AT(address.vhost), 0, 0, "NAME", "/", NULL },
+
+    { "producers", UNSIGNED, AT(producers), 0, 10000, "N", "publishing connections (1)",
+      "How" },
+    { "consumers", UNSIGNED, AT(consumers), 0, 10000, "N", "consuming connections (1)", NULL },
+    { "confirm", UNSIGNED, AT(confirm_window), 1, 1 << 20, "N",
+      "publisher confirms, at most N of them outstanding", NULL },
+    { "prefetch", UNSIGNED, AT(prefetch_count), 0, 65535, "N",
+      "unacknowledged deliveries a consumer may have (no limit)", NULL },
+    { "ack-every", UNSIGNED, AT(ack_every), 0, 1 << 20, "N",
+      "acknowledge every N deliveries (0: automatically)", NULL },
+    { "rate", REAL, AT(rate), 0.001, 1e8, "N", "messages a second (as many as possible)", NULL },
+    { "consumer-rate", REAL, AT(consumer_rate), 0.001, 1e8, "N",
+      "acknowledgements a second (at once)", NULL },
+
+    { "count", COUNT, AT(count), 1, 1e15, "N", "stop after N messages ...", "How far" },
+    { "seconds", REAL, AT(seconds), 0.01, 1e6, "S", "... or after S seconds (5)", NULL },
+    { "warmup", REAL, AT(warmup_s), 0, 1e6, "S", "before that, not counted (0)", NULL },
+    { "timeout", UNSIGNED, AT(address.timeout_s), 1, 86400, "S",
+      "fail when nothing moves for S seconds (30)", NULL },
+
+    { "size", RANGE, AT(body_bytes), 0, 128 << 20, "N|MIN-MAX",
+      "bytes of a body (12); latency needs 16", "Messages" },
+    { "persistent", FLAG, AT(persistent), 0, 0, NULL, "delivery mode 2", NULL },
+    { "mandatory", FLAG, AT(mandatory), 0, 0, NULL, "a returned message is an error", NULL },
+    { "expiration", RANGE, AT(expiration_ms), 0, INT_MAX, "MS|MIN-MAX", "time to live", NULL },
+    { "priority", RANGE, AT(priority), 0, 255, "N|MIN-MAX", "message priority", NULL },
+    { "header", TABLE, AT(headers), 0, 0, "NAME=VALUE", "a header; may be repeated", NULL },
+
+    { "queues", UNSIGNED, AT(queues), 1, 10000, "N", "so many queues (1)", "Queues and exchange" },
+    { "queue", NAME, AT(queue), 0, 0, "NAME", "the name of one", NULL },
+    { "queue-pattern", NAME, AT(queue_pattern), 0, 0, "NAME-%d", "the names of many", NULL },
+    { "durable", FLAG, AT(queue_kind.durable), 0, 0, NULL, "declare them durable,", NULL },
+    { "auto-delete", FLAG, AT(queue_kind.auto_delete), 0, 0, NULL, "auto-delete,", NULL },
+    { "exclusive", FLAG, AT(queue_kind.exclusive), 0, 0, NULL, "exclusive,", NULL },
+    { "queue-type", NAME, AT(queue_type), 0, 0, "TYPE", "of this type,", NULL },
+    { "queue-arg", TABLE, AT(queue_kind.arguments), 0, 0, "NAME=VALUE",
+      "with this argument; may be repeated", NULL },
+    { "exchange", NAME, AT(exchange), 0, 0, "NAME", "publish to it (the default exchange)", NULL },
+    { "exchange-type", NAME, AT(exchange_type), 0, 0, "TYPE", "direct, fanout, topic, ...", NULL },
+    { "fanout", UNSIGNED, AT(fanout), 1, 10000, "N", "N queues on one fanout exchange", NULL },
+    { "routing-key", NAME, AT(routing_key), 0, 0, "KEY", "%d cycles through the queues", NULL },
+    { "binding-key", NAME, AT(binding_key), 0, 0, "KEY", "where it is not the routing key", NULL },
+    { "prefix", NAME, AT(prefix), 0, 0, "NAME", "of names that are not given (perf.PID)", NULL },
+    { "predeclared", FLAG, AT(predeclared), 0, 0, NULL, "declare and delete nothing", NULL },
+    { "keep", FLAG, AT(keep), 0, 0, NULL, "do not delete at the end", NULL },
+
+    { "churn", CHURN, AT(churn), 0, 0, "WHAT",
+      "open and close connections, channels, queues or bindings", "Instead of messages" },
+    { "churn-rate", REAL, AT(churn_rate), 0.001, 1e6, "N", "so many a second", NULL },
+    { "parallel", UNSIGNED, AT(parallel), 1, 1000, "N", "so many at a time (1)", NULL },
+    { "idle-connections", UNSIGNED, AT(idle_connections), 1, 1000000, "N",
+      "open N, and say what each costs the server", NULL },
+    { "idle-queues", UNSIGNED, AT(idle_queues), 1, 10000000, "N", "the same for queues", NULL },
+    { "measure-sync", TEXT, AT(sync_dir), 0, 0, "DIR",
+      "time of one write and fdatasync of --size bytes there", NULL },
+
+    { "server-pid", PID, 0, 1, INT_MAX, "PID",
+      "what the server costs; may be repeated: summed", "Server and output" },
+    { "data-dir", TEXT, AT(server.data_dir), 0, 0, "DIR", "flushes of the disk that holds it", NULL },
+    { "json", TEXT, AT(json), 0, 0, "FILE|-", "the result as JSON", NULL },
+    { "html", TEXT, AT(html), 0, 0, "FILE", "the result as a page with curves over time", NULL },
+    { "interval", REAL, AT(interval_s), 0.01, 1e6, "S", "between live lines, and of curves (1)", NULL },
+    { "quiet", FLAG, AT(quiet), 0, 0, NULL, "no live lines", NULL },
+    { "help", PRINT_HELP, 0, 0, 0, NULL, "this", NULL },
+    { "version", PRINT_VERSION, 0, 0, 0, NULL, "the version", NULL },
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
@@ -130,12 +133,33 @@ const char *options_churn_name(enum churn churn)
     return churn_names[churn];
 }
 
+static void print_help(void)
+{
+    char option[64];
+    int i;
+
+    puts("Usage: leveret-perf [OPTION...]\n\n"
+         "Loads an AMQP 0-9-1 broker and reports throughput, latency and cost, for example:\n"
+         "  leveret-perf --size 1k --durable --persistent --confirm 1000 --prefetch 2000 "
+         "--ack-every 100\n"
+         "  leveret-perf --rate 5000 --size 100 --seconds 30 --html report.html\n"
+         "Numbers may end in k, M, G or Ki, Mi, Gi. leveret-perf(1) has the details.");
+    for (i = 0; i < ROWS; i++) {
+        if (rows[i].group)
+            printf("\n%s\n", rows[i].group);
+        (void)snprintf(option, sizeof option, "--%s%s%s", rows[i].name,
+                       rows[i].argument ? " " : "", rows[i].argument ? rows[i].argument : "");
+        printf("  %-28s %s\n", option, rows[i].text);
+    }
+}
+
 static double to_number(const struct row *row, const char *text)
 {
     double number;
 
     if (!value_number(text, row->least, row->most, &number))
-        usage("--%s: '%s' is not a number from %g to %g", row->name, text, row->least, row->most);
+        usage("--%s: '%s' is not a number from %.*f to %.0f", row->name, text,
+              row->least > 0 && row->least < 1 ? 3 : 0, row->least, row->most);
     return number;
 }
 
@@ -204,7 +228,7 @@ static void set_option(struct settings *settings, const struct row *row, const c
         add_pid(settings, row, text);
         return;
     case PRINT_HELP:
-        fputs(usage_text, stdout);
+        print_help();
         exit(0);
     case PRINT_VERSION:
         puts("leveret-perf " PACKAGE_VERSION);
@@ -219,7 +243,7 @@ static void note_given(struct settings *settings, const struct row *row, const c
     if (settings->given_count == GIVEN_MAX)
         usage("more than %d options", GIVEN_MAX);
     settings->given[settings->given_count++] = (struct given){
-        .name = row->name, .value = secret ? "(not shown)" : text ? text : "yes" };
+        .name = row->name, .value = secret ? "(not shown)" : text };
 }
 
 struct rule {
@@ -318,6 +342,23 @@ static void check_flow(const struct settings *s)
     check_rules(rules, sizeof rules / sizeof rules[0]);
 }
 
+/* A run of an hour must not end with a file that cannot be written. */
+static void check_output(const char *option, const char *path)
+{
+    int fd;
+
+    if (!path || !strcmp(path, "-"))
+        return;
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0)
+        (void)unlink(path); /* it was made to see whether it can be */
+    else if (errno == EEXIST)
+        fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        usage("--%s: '%s' cannot be written: %s", option, path, strerror(errno));
+    (void)close(fd);
+}
+
 static void complete(struct settings *s)
 {
     char type[NAME_BYTES + 16];
@@ -366,5 +407,7 @@ void options_parse(int argc, char **argv, struct settings *settings)
         check_topology(settings);
         check_flow(settings);
     }
+    check_output("json", settings->json);
+    check_output("html", settings->html);
     complete(settings);
 }

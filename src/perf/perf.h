@@ -11,6 +11,8 @@
  *   idle.c      connections and queues that do nothing, and what they cost
  *   report.c    results as one JSON object, and as a summary
  *   html.c      results as a page
+ *   chart.c     curves over time, drawn as SVG
+ *   origin.c    when, where and against which broker a run was made
  *
  * Each part takes the settings read-only; a new workload is a new part and a row of options.
  */
@@ -28,8 +30,14 @@ enum { NAME_BYTES = 512, NAME_LENGTH_MAX = 200, GIVEN_MAX = 96 };
 
 enum churn { CHURN_NONE, CHURN_CONNECTIONS, CHURN_CHANNELS, CHURN_QUEUES, CHURN_BINDINGS };
 
-struct given { /* an option as it stood on the command line */
-    const char *name, *value;
+struct given { /* an option as it stood on the command line; secrets are replaced */
+    const char *name, *value; /* value: NULL for an option that takes none */
+};
+
+struct origin { /* of the figures */
+    char begun[40];   /* local time with its zone, ISO 8601 */
+    char machine[300]; /* where this program ran: name, processor, kernel */
+    char broker[400]; /* product, version and address; empty when no broker took part */
 };
 
 struct settings {
@@ -63,6 +71,7 @@ struct settings {
     const char *sync_dir, *json, *html;
     struct given given[GIVEN_MAX];
     unsigned given_count;
+    struct origin origin;
 };
 
 struct sample { /* one interval of a run; rates a second, times in microseconds */
@@ -79,11 +88,13 @@ struct series {
 struct flow_result {
     double wall_s;
     uint64_t published, confirmed, nacked, consumed; /* since the warm-up's end */
+    uint64_t consumed_bytes;                         /* of bodies */
+    double body_bytes;                               /* of a published body, on average */
     double client_cpu_us;
     bool interrupted;
     struct usage before, after;
     struct hist confirm_ns; /* publish to confirm */
-    struct hist deliver_ns; /* intended time of publish to delivery; only with a rate */
+    struct hist deliver_ns; /* due, or without a rate written, to delivered; see flow.c */
     struct series series;
 };
 
@@ -158,6 +169,9 @@ unsigned topology_first(const struct settings *settings, unsigned queue);
  */
 void flow_run(const struct settings *settings, struct flow_result *ret_result);
 
+/** origin_note() - fill in when and where; with @address also which broker answers there */
+void origin_note(const struct client_address *address, struct origin *ret_origin);
+
 /** flow_catch_signals() - from now on SIGINT and SIGTERM set what flow_interrupted() returns */
 void flow_catch_signals(void);
 bool flow_interrupted(void);
@@ -177,8 +191,9 @@ void idle_queues(const struct settings *settings, struct idle_result *ret_result
 /** report_flow(), report_churn(), report_idle(), report_sync() - results as a new JSON object */
 json_t *report_flow(const struct settings *settings, const struct flow_result *result);
 json_t *report_churn(const struct settings *settings, const struct churn_result *result);
-json_t *report_idle(const char *name, const struct idle_result *result);
-json_t *report_sync(double sync_us);
+json_t *report_idle(const struct settings *settings, const char *name,
+                    const struct idle_result *result);
+json_t *report_sync(const struct settings *settings, double sync_us);
 
 /** report_write() - the object or the summary, wherever the settings want them */
 void report_write(const struct settings *settings, json_t *report, const struct series *series);
@@ -190,7 +205,7 @@ void report_summary(const json_t *report,
                     void (*line)(void *context, const char *label, const char *value),
                     void *context);
 
-/** html_write() - one page: curves over time, the summary, the settings */
+/** html_write() - one page: where the figures come from, curves over time, the summary */
 void html_write(const struct settings *settings, const json_t *report,
                 const struct series *series);
 

@@ -118,30 +118,17 @@ static void producer_release(struct flow *flow, struct producer *producer, uint6
             (struct publish){ .last_tag = producer->queued, .at_ns = at_ns };
 }
 
-void producer_release_due(struct flow *flow, struct producer *producer, uint64_t now_ns)
-{
-    uint64_t allowance = producer_allowance(flow, producer);
-    size_t at;
-
-    while (allowance-- && producer->due_ns <= now_ns) {
-        at = producer->body_starts[producer->queued % flow->block_messages];
-        wire_set64(producer->block + at + BODY_INDEXED, producer->due_ns);
-        producer_release(flow, producer, 1, producer->due_ns);
-        producer->due_ns += flow->interval_ns;
-    }
-}
-
 uint64_t producer_bytes(const struct flow *flow, const struct producer *producer, uint64_t n)
 {
     return n / flow->block_messages * producer->starts[flow->block_messages] +
            producer->starts[n % flow->block_messages];
 }
 
-/* How many whole messages the bytes sent are: the one that byte lies in, by halving. */
-static uint64_t messages_sent(const struct flow *flow, const struct producer *producer)
+/* In which message the byte at this place of everything that a producer sends lies, by halving. */
+static uint64_t message_at(const struct flow *flow, const struct producer *producer, uint64_t byte)
 {
     size_t block_bytes = producer->starts[flow->block_messages];
-    size_t rest = producer->sent_bytes % block_bytes;
+    size_t rest = byte % block_bytes;
     unsigned low = 0, high = flow->block_messages, middle;
 
     while (high - low > 1) {
@@ -151,7 +138,47 @@ static uint64_t messages_sent(const struct flow *flow, const struct producer *pr
         else
             high = middle;
     }
-    return producer->sent_bytes / block_bytes * flow->block_messages + low;
+    return byte / block_bytes * flow->block_messages + low;
+}
+
+static void set_stamp(struct flow *flow, struct producer *producer, uint64_t message, uint64_t at_ns)
+{
+    size_t at = producer->body_starts[message % flow->block_messages];
+
+    wire_set64(producer->block + at + BODY_INDEXED, at_ns);
+}
+
+/* Puts the time into one of the messages that begin within the next @size bytes. The one that had
+ * it loses it once it has left, before its place in the block comes round again. */
+static void stamp_one(struct flow *flow, struct producer *producer, size_t size)
+{
+    struct range range = { 0, 0 };
+    uint64_t first, end;
+
+    if (producer->stamped > producer->sent)
+        return;
+    if (producer->stamped)
+        set_stamp(flow, producer, producer->stamped - 1, 0);
+    producer->stamped = 0;
+    first = producer->sent + (producer->sent_bytes > producer_bytes(flow, producer, producer->sent));
+    end = message_at(flow, producer, producer->sent_bytes + size - 1) + 1;
+    if (first >= end)
+        return;
+    range.most = (unsigned)(end - first - 1);
+    first += value_in(range, &producer->random);
+    set_stamp(flow, producer, first, usage_now_ns());
+    producer->stamped = first + 1;
+}
+
+void producer_release_due(struct flow *flow, struct producer *producer, uint64_t now_ns)
+{
+    uint64_t allowance = producer_allowance(flow, producer);
+
+    while (allowance-- && producer->due_ns <= now_ns) {
+        set_stamp(flow, producer, producer->queued, producer->due_ns);
+        producer_release(flow, producer, 1, producer->due_ns);
+        producer->due_ns += flow->interval_ns;
+    }
 }
 
 void producer_send(struct flow *flow, struct producer *producer)
@@ -171,6 +198,8 @@ void producer_send(struct flow *flow, struct producer *producer)
         at = producer->sent_bytes % block_bytes;
         part = left < block_bytes - at ? left : block_bytes - at;
         part = part < budget ? part : budget;
+        if (flow->stamped && !flow->interval_ns)
+            stamp_one(flow, producer, part);
         n = send(producer->link.client.fd, producer->block + at, part,
                  MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EAGAIN)
@@ -178,7 +207,7 @@ void producer_send(struct flow *flow, struct producer *producer)
         if (n < 0)
             wire_fail("send: %s", strerror(errno));
         producer->sent_bytes += (size_t)n;
-        sent = messages_sent(flow, producer);
+        sent = message_at(flow, producer, producer->sent_bytes);
         flow->sent += sent - producer->sent;
         producer->sent = sent;
         flow->moved += (size_t)n;
@@ -199,6 +228,7 @@ static size_t encode_message(struct flow *flow, struct producer *producer, struc
     topology_routing_key(settings, draft->number, index, key);
     message.routing_key = key;
     message.body_size = value_in(settings->body_bytes, &draft->random);
+    flow->block_body_bytes += message.body_size;
     if (settings->has_expiration) {
         (void)snprintf(expiration, sizeof expiration, "%u",
                        value_in(settings->expiration_ms, &draft->random));
@@ -240,6 +270,8 @@ static void producer_encode(struct flow *flow, struct producer *producer, unsign
     draft.message.body = draft.body;
     topology_exchange(settings, exchange);
     memset(draft.body, 'x', settings->body_bytes.most);
+    if (flow->stamped)
+        wire_set64(draft.body + BODY_INDEXED, 0);
     for (i = 0; i < count; i++) {
         producer->body_starts[i] = encode_message(flow, producer, &draft, i);
         producer->starts[i + 1] = draft.block.size;
@@ -257,6 +289,7 @@ void producer_start(struct flow *flow, unsigned number)
     producer->link.role = ROLE_PRODUCER;
     client_open(client, &settings->address);
     producer->lowest = 1;
+    producer->random = 88172645463325252u + number;
     producer->limit = settings->count ? settings->count / settings->producers +
                                             (number < settings->count % settings->producers)
                                       : UINT64_MAX;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* A number with as many decimals as mean something. */
 static void set_real(json_t *object, const char *name, double value, int decimals)
@@ -47,8 +48,7 @@ static void set_server_flow(json_t *report, const struct settings *settings,
 {
     const struct usage *before = &result->before, *after = &result->after;
     double cpu_us = after->cpu_us - before->cpu_us;
-    struct range size = settings->body_bytes;
-    double payload = (double)result->published * ((double)size.least + size.most) / 2;
+    double payload = (double)result->published * result->body_bytes;
 
     if (result->published)
         set_real(report, "server_cpu_us_per_message", cpu_us / (double)result->published, 4);
@@ -100,16 +100,66 @@ static void set_series(json_t *report, const struct series *series, const char *
     set_object(report, "intervals", intervals);
 }
 
-static void set_settings(json_t *report, const struct settings *settings)
+static void set_string(json_t *object, const char *name, const char *text)
 {
-    json_t *given = json_object();
+    set_object(object, name, json_string_nocheck(text));
+}
+
+/* A word as a shell takes it. */
+static void put_word(FILE *out, const char *word)
+{
+    const char *at;
+
+    if (*word && !word[strcspn(word, " \t\n'\"$&;|<>()*?[]{}~`#!\\")]) {
+        fputs(word, out);
+        return;
+    }
+    fputc('\'', out);
+    for (at = word; *at; at++)
+        if (*at == '\'')
+            fputs("'\\''", out);
+        else
+            fputc(*at, out);
+    fputc('\'', out);
+}
+
+static void set_command(json_t *report, const struct settings *settings)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
     unsigned i;
 
+    if (!out)
+        wire_fail("out of memory");
+    fputs("leveret-perf", out);
+    for (i = 0; i < settings->given_count; i++) {
+        fprintf(out, " --%s", settings->given[i].name);
+        if (settings->given[i].value) {
+            fputc(' ', out);
+            put_word(out, settings->given[i].value);
+        }
+    }
+    if (fclose(out))
+        wire_fail("out of memory");
+    set_string(report, "command", text);
+    free(text);
+}
+
+static void set_settings(json_t *report, const struct settings *settings)
+{
+    json_t *options = json_object();
+    unsigned i;
+
+    set_string(report, "begun", settings->origin.begun);
+    set_string(report, "machine", settings->origin.machine);
+    if (settings->origin.broker[0])
+        set_string(report, "broker", settings->origin.broker);
+    set_command(report, settings);
     for (i = 0; i < settings->given_count; i++)
-        if (json_object_set_new(given, settings->given[i].name,
-                                json_string_nocheck(settings->given[i].value)))
-            wire_fail("out of memory");
-    set_object(report, "options", given);
+        set_string(options, settings->given[i].name,
+                   settings->given[i].value ? settings->given[i].value : "yes");
+    set_object(report, "options", options);
 }
 
 json_t *report_flow(const struct settings *settings, const struct flow_result *result)
@@ -124,6 +174,9 @@ json_t *report_flow(const struct settings *settings, const struct flow_result *r
     set_real(report, "wall_s", result->wall_s, 4);
     set_real(report, "publish_rate", (double)result->published / result->wall_s, 1);
     set_real(report, "consume_rate", (double)result->consumed / result->wall_s, 1);
+    set_real(report, "publish_mb_rate",
+             (double)result->published * result->body_bytes / result->wall_s / 1e6, 4);
+    set_real(report, "consume_mb_rate", (double)result->consumed_bytes / result->wall_s / 1e6, 4);
     if (messages > 0)
         set_real(report, "client_cpu_us_per_message", result->client_cpu_us / messages, 4);
     set_latency(report, "confirm_us", &result->confirm_ns);
@@ -159,7 +212,8 @@ json_t *report_churn(const struct settings *settings, const struct churn_result 
     return report;
 }
 
-json_t *report_idle(const char *name, const struct idle_result *result)
+json_t *report_idle(const struct settings *settings, const char *name,
+                    const struct idle_result *result)
 {
     double grown_kb = (double)result->rss_after_kb - (double)result->rss_before_kb;
     json_t *report = json_object();
@@ -170,14 +224,16 @@ json_t *report_idle(const char *name, const struct idle_result *result)
     set_integer(report, "rss_before_kb", result->rss_before_kb);
     set_integer(report, "rss_after_kb", result->rss_after_kb);
     set_real(report, "bytes_each", grown_kb * 1024 / result->count, 0);
+    set_settings(report, settings);
     return report;
 }
 
-json_t *report_sync(double sync_us)
+json_t *report_sync(const struct settings *settings, double sync_us)
 {
     json_t *report = json_object();
 
     set_real(report, "sync_us", sync_us, 1);
+    set_settings(report, settings);
     return report;
 }
 
@@ -198,7 +254,9 @@ static const struct row rows[] = {
     { "idle_queues", "queues", "declared", 0 },
     { "wall_s", "time", "s", 3 },
     { "publish_rate", "publishing", "messages/s", 0 },
+    { "publish_mb_rate", "", "MB/s of bodies", 2 },
     { "consume_rate", "delivering", "messages/s", 0 },
+    { "consume_mb_rate", "", "MB/s of bodies", 2 },
     { "cycle_rate", "cycles", "/s", 0 },
     { "rate", "rate", "/s", 0 },
     { "latency_us", "latency", "us", 0 },
@@ -223,13 +281,14 @@ static const struct row rows[] = {
 static void add_percentiles(const json_t *object, const char *unit, char *text, size_t size)
 {
     size_t length = 0;
+    char number[32];
     const char *name;
     json_t *value;
 
     json_object_foreach((json_t *)object, name, value) {
-        length += (size_t)snprintf(text + length, size - length, "%s %.0f  ",
-                                   strcmp(name, "p999") ? name : "p99.9",
-                                   json_number_value(value));
+        value_grouped(json_number_value(value), 0, number, sizeof number);
+        length += (size_t)snprintf(text + length, size - length, "%s %s  ",
+                                   strcmp(name, "p999") ? name : "p99.9", number);
         if (length >= size)
             return;
     }
@@ -240,7 +299,7 @@ void report_summary(const json_t *report,
                     void (*line)(void *context, const char *label, const char *value),
                     void *context)
 {
-    char text[256];
+    char text[256], number[64];
     size_t i;
 
     for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -249,11 +308,12 @@ void report_summary(const json_t *report,
         if (json_is_object(value))
             add_percentiles(value, rows[i].unit, text, sizeof text);
         else if (json_is_number(value) &&
-                 (json_number_value(value) > 0 || json_number_value(value) < 0))
-            (void)snprintf(text, sizeof text, "%.*f %s", rows[i].decimals,
-                           json_number_value(value), rows[i].unit);
-        else
+                 (json_number_value(value) > 0 || json_number_value(value) < 0)) {
+            value_grouped(json_number_value(value), rows[i].decimals, number, sizeof number);
+            (void)snprintf(text, sizeof text, "%s %s", number, rows[i].unit);
+        } else {
             continue;
+        }
         line(context, rows[i].label, text);
     }
     if (json_is_true(json_object_get(report, "interrupted")))

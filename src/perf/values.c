@@ -12,11 +12,31 @@
 
 enum { ARGUMENT_NAME_MAX = 128 };
 
+/* What a unit behind a number multiplies it by, past which *@text is moved; 1 without a unit. */
+static unsigned read_unit(const char **text)
+{
+    static const struct { const char *name; unsigned factor; } units[] = {
+        { "ki", 1u << 10 }, { "Ki", 1u << 10 }, { "Mi", 1u << 20 }, { "Gi", 1u << 30 },
+        { "k", 1000 }, { "K", 1000 }, { "M", 1000000 }, { "G", 1000000000 },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof units / sizeof units[0]; i++)
+        if (!strncmp(*text, units[i].name, strlen(units[i].name))) {
+            *text += strlen(units[i].name);
+            return units[i].factor;
+        }
+    return 1;
+}
+
 bool value_number(const char *text, double least, double most, double *ret_number)
 {
-    char *end;
-    double number = strtod(text, &end);
+    char *number_end;
+    double number = strtod(text, &number_end);
+    const char *end = number_end;
 
+    if (end != text)
+        number *= read_unit(&end);
     if (end == text || *end || !(number >= least && number <= most))
         return false;
     *ret_number = number;
@@ -39,16 +59,29 @@ static bool read_unsigned(const char **text, unsigned most, unsigned *ret_number
     return true;
 }
 
+static bool read_with_unit(const char **text, unsigned most, unsigned *ret_number)
+{
+    unsigned number, factor;
+
+    if (!read_unsigned(text, most, &number))
+        return false;
+    factor = read_unit(text);
+    if (number > most / factor)
+        return false;
+    *ret_number = number * factor;
+    return true;
+}
+
 bool value_range(const char *text, unsigned most, struct range *ret_range)
 {
     struct range range;
 
-    if (!read_unsigned(&text, most, &range.least))
+    if (!read_with_unit(&text, most, &range.least))
         return false;
     range.most = range.least;
     if (*text == '-') {
         text++;
-        if (!read_unsigned(&text, most, &range.most))
+        if (!read_with_unit(&text, most, &range.most))
             return false;
     }
     if (*text || range.least > range.most)
@@ -199,4 +232,19 @@ void value_name(const char *pattern, unsigned number, char *ret_name, size_t siz
         }
     }
     ret_name[length] = '\0';
+}
+
+void value_grouped(double number, int decimals, char *ret_text, size_t size)
+{
+    char plain[64];
+    int length = snprintf(plain, sizeof plain, "%.*f", decimals, number);
+    int whole = (int)strcspn(plain, "."), i;
+    size_t at = 0;
+
+    for (i = 0; i < length && at + 2 < size; i++) {
+        if (i > 0 && i < whole && (whole - i) % 3 == 0 && plain[i - 1] != '-')
+            ret_text[at++] = ',';
+        ret_text[at++] = plain[i];
+    }
+    ret_text[at] = '\0';
 }

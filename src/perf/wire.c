@@ -331,10 +331,51 @@ static void put_start_ok(struct client *client, const struct client_address *add
     wire_end(out, start);
 }
 
+/* A long string of a field table, where all before it are ones of the types that brokers say who
+ * they are with: strings, booleans and tables. */
+static void read_property(const uint8_t *at, const uint8_t *end, const char *name, char *ret_text,
+                          size_t text_size)
+{
+    while (end - at >= 2 && end - at >= 2 + at[0]) {
+        bool wanted = at[0] == strlen(name) && !memcmp(at + 1, name, at[0]);
+        uint8_t type = at[1 + at[0]];
+        uint32_t size = 1;
+
+        at += 2 + at[0];
+        if (type == 'S' || type == 'F') {
+            if (end - at < 4)
+                return;
+            size = wire_get32(at);
+            at += 4;
+        } else if (type != 't') {
+            return;
+        }
+        if ((size_t)(end - at) < size)
+            return;
+        if (wanted && type == 'S')
+            (void)snprintf(ret_text, text_size, "%.*s", (int)size, (const char *)at);
+        at += size;
+    }
+}
+
+/* connection.start: two octets of version, then the server's properties. */
+static void read_start(struct client *client, const struct wire_frame *start)
+{
+    const uint8_t *table = start->payload + 10;
+    const uint8_t *end = start->payload + start->size;
+
+    if (start->size < 10 || wire_get32(table - 4) > (size_t)(end - table))
+        wire_fail("connection.start is too short");
+    end = table + wire_get32(table - 4);
+    read_property(table, end, "product", client->product, sizeof client->product);
+    read_property(table, end, "version", client->version, sizeof client->version);
+    read_property(table, end, "platform", client->platform, sizeof client->platform);
+}
+
 void client_open(struct client *client, const struct client_address *address)
 {
     struct timeval bound = { .tv_sec = (time_t)address->timeout_s };
-    struct wire_frame tune;
+    struct wire_frame greeting, tune;
     size_t start;
     int one = 1;
 
@@ -344,7 +385,9 @@ void client_open(struct client *client, const struct client_address *address)
         setsockopt(client->fd, SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound))
         wire_fail("setsockopt: %s", strerror(errno));
     put_bytes(&client->out, "AMQP\0\0\x09\x01", 8);
-    client_call(client, CONNECTION_START);
+    client_flush(client);
+    client_expect(client, CONNECTION_START, &greeting);
+    read_start(client, &greeting);
     put_start_ok(client, address);
     client_flush(client);
 

@@ -188,6 +188,7 @@ struct client {
     uint32_t frame_max;
     struct wire_buf in, out;
     size_t in_at; /* first byte of in that was not used yet */
+    char product[64], version[64], platform[64]; /* of the broker, as it says; "" if it does not */
 };
 
 struct client_address {

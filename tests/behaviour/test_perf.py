@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -164,13 +165,90 @@ def test_summary_live_lines_and_files():
             intervals = json.load(read)['intervals']
         run.check(len(intervals) >= 4, '%d intervals' % len(intervals))
         document = xml.dom.minidom.parse(page)
-        curves = document.getElementsByTagName('polyline')
+        curves = document.getElementsByTagName('path')
         run.check_equal(len(curves), 5, 'curves: three rates, two times')
         for curve in curves:
-            run.check_equal(len(curve.getAttribute('points').split()), len(intervals), 'points')
+            run.check_equal(curve.getAttribute('d').count('H'), len(intervals), 'levels')
         text = ''.join(node.firstChild.data for node in document.getElementsByTagName('text'))
         for unit in ('time (s)', 'messages/s', 'microseconds'):
             run.check(unit in text, 'no axis says %s' % unit)
+
+
+def page_of(w, *options):
+    """Run it with --html; return the page, parsed, and its JSON."""
+    page = os.path.join(FIXTURE.broker.directory, 'page.html')
+    got = report(w, '--html', page, *options)
+    return xml.dom.minidom.parse(page), got
+
+
+def texts(node, tag):
+    return [''.join(part.data for part in item.childNodes if part.nodeType == part.TEXT_NODE)
+            for item in node.getElementsByTagName(tag)]
+
+
+def test_a_run_of_one_interval_has_curves():
+    with world() as w:
+        document, got = page_of(w, '--count', '200', '--size', '16', '--interval', '60')
+        run.check_equal(len(got['intervals']), 1, 'intervals')
+        for curve in document.getElementsByTagName('path'):
+            level = re.fullmatch(r'M([0-9.]+) [0-9.]+H([0-9.]+) ', curve.getAttribute('d'))
+            run.check(level and float(level[2]) > float(level[1]), 'a curve without length')
+
+
+def test_a_warm_up_is_shaded_and_has_no_latency():
+    with world() as w:
+        document, got = page_of(w, '--rate', '1000', '--size', '16', '--warmup', '0.5',
+                                '--seconds', '0.5', '--interval', '0.1')
+        run.check('warm-up' in texts(document, 'text'), 'the warm-up is not named')
+        silent = sum(1 for interval in got['intervals'] if interval['p50_us'] == 0)
+        run.check(silent >= 3, 'latency in the warm-up')
+        latency = document.getElementsByTagName('svg')[1]
+        for curve in latency.getElementsByTagName('path'):
+            run.check_equal(curve.getAttribute('d').count('H'), len(got['intervals']) - silent,
+                            'levels')
+
+
+def test_the_page_says_where_it_comes_from():
+    with world() as w:
+        document, got = page_of(w, '--count', '2k', '--size', '1k', '--password', 'guest',
+                                '--header', 'a=b c')
+        command = texts(document, 'code')[0]
+        run.check_equal(command, got['command'], 'command line')
+        run.check("--header 'a=b c'" in command and '--count 2k' in command, command)
+        run.check('guest' not in command, 'the password is shown')
+        cells = texts(document, 'td')
+        run.check(any(re.match(r'RabbitMQ 3.10.8 \(Leveret \d\S*\) at 127.0.0.1:%d$' % w.port, cell) for cell in cells),
+                  'no broker in %s' % cells)
+        run.check_equal(got['begun'][4:5] + got['begun'][10:11], '-T', 'time of day')
+        run.check(any('2,000 messages' in cell for cell in cells), 'no commas in %s' % cells)
+        run.check_equal(got['published'], 2000, 'published')
+
+
+def test_latency_is_measured_without_a_rate():
+    with world() as w:
+        for options in (('--size', '16'), ('--size', '20-70000', '--queues', '2', '--consumers',
+                        '2', '--producers', '2', '--confirm', '10'),
+                        ('--size', '100', '--fanout', '2', '--consumers', '2')):
+            got = report(w, '--seconds', '0.3', *options)
+            run.check(0 < got['latency_us']['p50'] <= got['latency_us']['max'] < 20e6,
+                      'latency %s with %s' % (got.get('latency_us'), options))
+        got = report(w, '--count', '100', '--size', '15')
+        run.check('latency_us' not in got, 'latency of bodies that hold no time')
+
+
+def test_rates_are_also_of_bytes():
+    with world() as w:
+        got = report(w, '--count', '2000', '--size', '10-30', '--fanout', '2', '--consumers', '2')
+        run.check(0.03 < got['publish_mb_rate'] * got['wall_s'] < 0.05, 'published MB')
+        run.check(abs(got['consume_mb_rate'] - 2 * got['publish_mb_rate'])
+                  <= 0.02 * got['consume_mb_rate'], 'delivered MB')
+
+
+def test_an_output_that_cannot_be_written_stops_it_at_once():
+    with world() as w:
+        for option in ('--html', '--json'):
+            refused(w, 2, 'cannot be written: No such file', option, '/nonexistent/x')
+            refused(w, 2, 'cannot be written: Is a directory', option, '/tmp')
 
 
 def test_an_interrupt_ends_with_the_summary():
@@ -220,6 +298,7 @@ def test_options_that_contradict():
             ('not NAME=VALUE', '--header', 'x'),
             ('not amqp://', '--uri', 'http://localhost'),
             ('not a number', '--port', '0'),
+            ('from 1 to 1048576', '--confirm', '2M'),
             ('unrecognized option', '--nonsense'),
             ('not an option', 'word'),
         )

@@ -15,6 +15,31 @@ START_TEST(numbers_have_bounds)
     ck_assert(!value_number("1x", 0, 2, &number));
     ck_assert(!value_number("nan", 0, 2, &number));
     ck_assert_double_eq(number, 1.5);
+    ck_assert(value_number("1.5k", 0, 2000, &number));
+    ck_assert_double_eq(number, 1500);
+    ck_assert(value_number("2Mi", 0, 1e9, &number));
+    ck_assert_double_eq(number, 2 << 20);
+    ck_assert(!value_number("3k", 0, 2000, &number));
+    ck_assert(!value_number("1kk", 0, 1e9, &number));
+    ck_assert(!value_number("k", 0, 1e9, &number));
+}
+END_TEST
+
+START_TEST(grouped_numbers_have_commas_between_thousands)
+{
+    static const struct { double number; int decimals; const char *text; } cases[] = {
+        { 0, 0, "0" }, { 999, 0, "999" }, { 1000, 0, "1,000" }, { 1234567.891, 2, "1,234,567.89" },
+        { -1234, 0, "-1,234" }, { -123, 1, "-123.0" }, { 0.5, 1, "0.5" },
+    };
+    char text[32];
+    size_t i;
+
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        value_grouped(cases[i].number, cases[i].decimals, text, sizeof text);
+        ck_assert_str_eq(text, cases[i].text);
+    }
+    value_grouped(1234567, 0, text, 5);
+    ck_assert_str_eq(text, "1,2");
 }
 END_TEST
 
@@ -32,6 +57,11 @@ START_TEST(ranges_are_one_number_or_two)
     ck_assert(range.least == 12 && range.most == 12);
     ck_assert(value_range("0-1000", 1000, &range));
     ck_assert(range.least == 0 && range.most == 1000);
+    ck_assert(value_range("1k", 1000, &range));
+    ck_assert(range.least == 1000 && range.most == 1000);
+    ck_assert(value_range("1ki-2Ki", 1u << 20, &range));
+    ck_assert(range.least == 1024 && range.most == 2048);
+    ck_assert(!value_range("5G", UINT32_MAX, &range));
 }
 END_TEST
 
@@ -132,6 +162,7 @@ int main(void)
     TCase *tests = tcase_create("values");
 
     tcase_add_test(tests, numbers_have_bounds);
+    tcase_add_test(tests, grouped_numbers_have_commas_between_thousands);
     tcase_add_test(tests, ranges_are_one_number_or_two);
     tcase_add_test(tests, drawn_values_reach_both_ends_evenly);
     tcase_add_test(tests, a_uri_has_all_parts);
