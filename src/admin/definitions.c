@@ -25,7 +25,7 @@ struct file {
 };
 
 struct batch {
-    struct broker *broker;
+    const struct definitions_request *request;
     struct definitions_error error;
     struct file *files;
     size_t n_files;
@@ -40,51 +40,6 @@ static void batch_release(struct batch *batch)
     free(batch->files);
 }
 
-/* Without a byte order mark. */
-static struct amqp_bytes skip_mark(struct amqp_bytes json)
-{
-    static const uint8_t mark[] = { 0xef, 0xbb, 0xbf };
-
-    if (json.size < sizeof mark || memcmp(json.data, mark, sizeof mark) != 0)
-        return json;
-    return (struct amqp_bytes){ json.data + sizeof mark, json.size - sizeof mark };
-}
-
-static bool is_blank(struct amqp_bytes json)
-{
-    for (size_t i = 0; i < json.size; i++) {
-        if (!memchr(" \t\r\n", json.data[i], 4))
-            return false;
-    }
-    return true;
-}
-
-/* Nothing and `null` are an empty file. */
-static int parse(struct batch *batch, struct amqp_bytes json, const char *source, json_t **ret_root)
-{
-    json_error_t error;
-    json_t *root;
-
-    json = skip_mark(json);
-    if (is_blank(json)) {
-        root = json_object();
-    } else {
-        root = json_loadb((const char *)json.data, json.size,
-                          JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-        if (!root && json_error_code(&error) != json_error_out_of_memory) {
-            snprintf(batch->error.text, batch->error.size, "%s: line %d, column %d: %s", source,
-                     error.line, error.column, error.text);
-            return -EINVAL;
-        }
-        if (json_is_null(root))
-            root = json_object();
-    }
-    if (!root)
-        return definitions_no_memory(batch->error);
-    *ret_root = root;
-    return 0;
-}
-
 static int add_text(struct batch *batch, struct amqp_bytes json, const char *source)
 {
     struct file *files = realloc(batch->files, (batch->n_files + 1) * sizeof *files);
@@ -94,7 +49,7 @@ static int add_text(struct batch *batch, struct amqp_bytes json, const char *sou
     if (!files)
         return definitions_no_memory(batch->error);
     batch->files = files;
-    rc = parse(batch, json, source, &file.root);
+    rc = definitions_parse(batch->request->broker, json, source, batch->error, &file.root);
     if (rc)
         return rc;
     file.source = strdup(source);
@@ -199,7 +154,7 @@ static int add_directory(struct batch *batch, const char *directory)
     if (n < 0)
         return file_error(batch, directory, -errno);
     if (n == 0)
-        broker_log(batch->broker, BROKER_LOG_WARNING, "%s: no definition files in this directory",
+        broker_log(batch->request->broker, BROKER_LOG_WARNING, "%s: no definition files in this directory",
                    directory);
     for (int i = 0; i < n; i++) {
         if (!rc)
@@ -225,10 +180,12 @@ static int add_path(struct batch *batch, const char *path, bool may_be_directory
 static int check_all(struct batch *batch)
 {
     struct definitions_check check;
-    int rc = definitions_check_init(&check, batch->broker, batch->error);
+    int rc = definitions_check_init(&check, batch->request, batch->error);
 
     for (size_t i = 0; i < batch->n_files && !rc; i++)
         rc = definitions_check_file(&check, batch->files[i].root, batch->files[i].source);
+    if (!rc)
+        rc = definitions_check_end(&check);
     definitions_check_release(&check);
     return rc;
 }
@@ -237,16 +194,23 @@ static int import_all(struct batch *batch)
 {
     int rc = check_all(batch);
 
+    if (batch->request->check_only)
+        return rc;
     for (size_t i = 0; i < batch->n_files && !rc; i++)
-        rc = definitions_apply(batch->broker, batch->files[i].root, batch->files[i].source,
-                               batch->error);
+        rc = definitions_apply(batch->request->broker, batch->files[i].root,
+                               batch->files[i].source, batch->error);
     return rc;
 }
 
-int definitions_import_file(struct broker *broker, const char *path, char *error_text,
-                            size_t error_text_size)
+static struct batch batch_of(const struct definitions_request *request)
 {
-    struct batch batch = { .broker = broker, .error = { error_text, error_text_size } };
+    return (struct batch){ .request = request,
+                           .error = { request->error_text, request->error_text_size } };
+}
+
+int definitions_import_file(const struct definitions_request *request, const char *path)
+{
+    struct batch batch = batch_of(request);
     int rc = add_path(&batch, path, true);
 
     if (!rc)
@@ -255,10 +219,10 @@ int definitions_import_file(struct broker *broker, const char *path, char *error
     return rc;
 }
 
-int definitions_import(struct broker *broker, struct amqp_bytes json, const char *source,
-                       char *error_text, size_t error_text_size)
+int definitions_import(const struct definitions_request *request, struct amqp_bytes json,
+                       const char *source)
 {
-    struct batch batch = { .broker = broker, .error = { error_text, error_text_size } };
+    struct batch batch = batch_of(request);
     int rc = add_text(&batch, json, source);
 
     if (!rc)

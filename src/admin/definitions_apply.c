@@ -6,8 +6,7 @@
  * bindings, policies, parameters. Everything goes to memory and to the store's open commit; nobody
  * seals it in between, as this is one turn of the loop.
  *
- * Queues are made with queue_new() and not declared: a declaration refuses arguments that have no
- * effect yet, an import keeps them for the version that will know them, and says so.
+ * Queues are made with queue_new() and not declared: their arguments have been checked.
  *
  * Spec: operations.md 1.10.
  */
@@ -22,15 +21,11 @@
 #include "broker/queue_arguments.h"
 #include "broker/vhost.h"
 
-enum {
-    NAMES_BYTES = 512, /* names listed in one log line */
-    PROBLEM_BYTES = 256,
-};
+enum { PROBLEM_BYTES = 256 };
 
 struct import {
     struct broker *broker;
     const char *source;
-    json_t *components; /* of parameters without effect, as keys */
 };
 
 static const char *string_of(const json_t *object, const char *name)
@@ -48,15 +43,9 @@ static struct vhost *vhost_of(const struct import *import, const json_t *object)
     return broker_find_vhost(import->broker, text_of(object, "vhost"));
 }
 
-/* An object's member as a field table; the check has built it once already. */
 static int write_table(const json_t *object, const char *name, struct amqp_table_writer *writer)
 {
-    char where[1];
-    struct amqp_text path = amqp_text_over(where, sizeof where);
-    const char *problem;
-    json_t *member = json_object_get(object, name);
-
-    return member ? json_table_write(member, writer, &path, &problem) : 0;
+    return definitions_write_table(json_object_get(object, name), writer);
 }
 
 /* --- vhosts, users, permissions --- */
@@ -202,8 +191,7 @@ static int apply_exchange(struct import *import, json_t *object)
     return rc;
 }
 
-static int make_queue(struct vhost *vhost, const json_t *object, struct amqp_table arguments,
-                      struct queue **ret_queue)
+static int make_queue(struct vhost *vhost, const json_t *object, struct amqp_table arguments)
 {
     const struct queue_properties properties = {
         .name = text_of(object, "name"),
@@ -219,43 +207,21 @@ static int make_queue(struct vhost *vhost, const json_t *object, struct amqp_tab
     rc = queue->durable ? meta_put_queue(queue) : 0;
     if (rc)
         queue_destroy(queue);
-    else
-        *ret_queue = queue;
     return rc;
-}
-
-static void report_arguments(const struct import *import, const struct queue *queue)
-{
-    struct amqp_table_iter iter = amqp_table_begin(queue_arguments(queue));
-    char names[NAMES_BYTES];
-    struct amqp_text text = amqp_text_over(names, sizeof names);
-    struct amqp_str name;
-
-    while (queue_arguments_unsupported(&iter, &name))
-        amqp_text_printf(&text, "%s%.*s", text.length ? ", " : "", AMQP_STR_ARG(name));
-    if (text.length)
-        broker_log(import->broker, BROKER_LOG_WARNING,
-                   "%s: queue '%s' in vhost '%s': arguments without effect in this version: %s",
-                   import->source, queue->destination.name.data, queue_vhost(queue)->name, names);
 }
 
 static int apply_queue(struct import *import, json_t *object)
 {
     struct vhost *vhost = vhost_of(import, object);
-    struct queue *queue = vhost_get_queue(vhost, text_of(object, "name"));
     struct amqp_table_writer writer = { 0 };
-    int rc = 0;
+    int rc;
 
-    if (is_reserved(import, "queue", object))
+    if (is_reserved(import, "queue", object) || vhost_get_queue(vhost, text_of(object, "name")))
         return 0;
-    if (!queue) {
-        rc = write_table(object, "arguments", &writer);
-        if (!rc)
-            rc = make_queue(vhost, object, amqp_table_written(&writer), &queue);
-        amqp_table_writer_release(&writer);
-    }
+    rc = write_table(object, "arguments", &writer);
     if (!rc)
-        report_arguments(import, queue);
+        rc = make_queue(vhost, object, amqp_table_written(&writer));
+    amqp_table_writer_release(&writer);
     return rc;
 }
 
@@ -340,19 +306,14 @@ static int apply_policy(struct import *import, json_t *object)
 
 static int apply_parameter(struct import *import, json_t *object)
 {
-    const char *component = string_of(object, "component");
     char *json = dump(json_object_get(object, "value")), text[PROBLEM_BYTES];
     int rc;
 
     if (!json)
         return -ENOMEM;
-    rc = broker_put_parameter(import->broker, string_of(object, "vhost"), component,
-                              string_of(object, "name"), json, text, sizeof text);
+    rc = broker_put_parameter(import->broker, string_of(object, "vhost"),
+                              string_of(object, "component"), string_of(object, "name"), json, text, sizeof text);
     free(json);
-    if (strcmp(component, "operator_policy") == 0 || strcmp(component, "vhost-limits") == 0)
-        return rc;
-    if (json_object_set_new(import->components, component, json_true()))
-        rc = -ENOMEM;
     return rc;
 }
 
@@ -387,24 +348,8 @@ static const struct {
     { "global_parameters", apply_global_parameter },
 };
 
-static void report_components(const struct import *import)
-{
-    char names[NAMES_BYTES];
-    struct amqp_text text = amqp_text_over(names, sizeof names);
-    const char *component;
-    json_t *value;
-
-    json_object_foreach (import->components, component, value)
-        amqp_text_printf(&text, "%s%s", text.length ? ", " : "", component);
-    if (text.length)
-        broker_log(import->broker, BROKER_LOG_WARNING,
-                   "%s: parameters are kept, but have no effect in this version: %s",
-                   import->source, names);
-}
-
 static void report(const struct import *import, json_t *root)
 {
-    report_components(import);
     broker_log(import->broker, BROKER_LOG_INFO,
                "%s: imported a file of %zu vhosts, %zu users, %zu exchanges, %zu queues and %zu "
                "bindings",
@@ -438,13 +383,9 @@ static int apply_sections(struct import *import, json_t *root, struct definition
 int definitions_apply(struct broker *broker, json_t *root, const char *source,
                       struct definitions_error error)
 {
-    OWNED(json_free) json_t *components = json_object();
-    struct import import = { .broker = broker, .source = source, .components = components };
-    int rc;
+    struct import import = { .broker = broker, .source = source };
+    int rc = apply_sections(&import, root, error);
 
-    if (!components)
-        return definitions_no_memory(error);
-    rc = apply_sections(&import, root, error);
     if (!rc)
         report(&import, root);
     return rc;

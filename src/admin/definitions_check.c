@@ -7,7 +7,11 @@
  * vhosts and users, then what names them. A reference may also be to what the broker has already,
  * or to an earlier file of the same import.
  *
- * Spec: operations.md 1.1 to 1.10. Unknown keys are ignored, as RabbitMQ does.
+ * An object with a mistake is named all the same for those that refer to it, so that one mistake is
+ * not reported twice.
+ *
+ * Spec: operations.md 1.1 to 1.10. Unknown members are ignored, as RabbitMQ does; at the top of the
+ * file they are reported, or refused where they look like a section's name misspelt.
  */
 #include <assert.h>
 #include <errno.h>
@@ -19,8 +23,9 @@
 #include "admin/json_table.h"
 #include "amqp/bounds.h"
 #include "broker/vhost.h"
+#include "server/edit_distance.h"
 
-enum { PATH_BYTES = 512 };
+enum { PATH_BYTES = 512, LINE_BYTES = 1024, TAIL_BYTES = 160 };
 
 enum field_kind {
     FIELD_NAME,    /* a string of 1 to 255 octets */
@@ -114,40 +119,128 @@ static const struct field global_parameter_fields[] = {
     REQUIRED("value", ANY),
 };
 
-struct section {
+struct definitions_section {
     const char *name;
+    const char *kind; /* of one object, in front of its name */
     const struct field *fields;
     size_t n_fields;
     int (*check)(struct definitions_check *check, json_t *object);
 };
 
-#define SECTION(name, kind)                                \
-    { name, kind##_fields, N_ELEMENTS(kind##_fields), definitions_check_##kind }
+#define SECTION(name, kind, word)                                \
+    { name, word, kind##_fields, N_ELEMENTS(kind##_fields), definitions_check_##kind }
 
-static const struct section sections[] = {
-    SECTION("vhosts", vhost),
-    SECTION("users", user),
-    SECTION("permissions", permission),
-    SECTION("topic_permissions", topic_permission),
-    SECTION("exchanges", exchange),
-    SECTION("queues", queue),
-    SECTION("bindings", binding),
-    SECTION("policies", policy),
-    SECTION("parameters", parameter),
-    SECTION("global_parameters", global_parameter),
+static const struct definitions_section sections[] = {
+    SECTION("vhosts", vhost, "vhost"),
+    SECTION("users", user, "user"),
+    SECTION("permissions", permission, "permissions of user"),
+    SECTION("topic_permissions", topic_permission, "topic permissions of user"),
+    SECTION("exchanges", exchange, "exchange"),
+    SECTION("queues", queue, "queue"),
+    SECTION("bindings", binding, "binding of exchange"),
+    SECTION("policies", policy, "policy"),
+    SECTION("parameters", parameter, "parameter"),
+    SECTION("global_parameters", global_parameter, "global parameter"),
 };
+
+/* Other members of a file, which say nothing that is to be imported. */
+static const char *const other_members[] = {
+    "rabbit_version", "rabbitmq_version", "product_name", "product_version",
+    "rabbitmq_definition_format", "original_cluster_name", "original_vhost_name", "explanation",
+    "metadata", "description", "limits", "default_queue_type", "tags",
+};
+
+/* --- lines for the operator --- */
+
+/* One line more, if it fits and leaves room for what definitions_check_end() adds. */
+static void add_problem(struct definitions_check *check, const char *line)
+{
+    struct amqp_text *problems = &check->problems;
+
+    if (check->n_problems && strlen(line) + TAIL_BYTES >= problems->size - problems->length)
+        check->n_unlisted++;
+    else
+        amqp_text_printf(problems, "%s%s", check->n_problems ? "\n" : "", line);
+    check->n_problems++;
+}
+
+static const char *string_of(const json_t *object, const char *name)
+{
+    return json_string_value(json_object_get(object, name));
+}
+
+/* " (queue 'jobs' in vhost 'shop')"; nothing for an object without a name. */
+static void name_object(const struct definitions_check *check, struct amqp_text *line)
+{
+    static const char *const names[] = { "name", "user", "source" };
+    const char *vhost = string_of(check->object, "vhost");
+    const char *destination = string_of(check->object, "destination");
+    const char *name = NULL;
+
+    for (size_t i = 0; i < N_ELEMENTS(names) && !name; i++)
+        name = string_of(check->object, names[i]);
+    if (!name || !*name)
+        return;
+    amqp_text_printf(line, " (%s '%.255s'", check->section->kind, name);
+    if (destination)
+        amqp_text_printf(line, " to '%.255s'", destination);
+    if (vhost)
+        amqp_text_printf(line, " in vhost '%.255s'", vhost);
+    amqp_text_put(line, ')');
+}
+
+static void format_line(const struct definitions_check *check, char line[LINE_BYTES],
+                        const char *format, va_list args)
+{
+    struct amqp_text text = amqp_text_over(line, LINE_BYTES);
+    char what[PATH_BYTES];
+
+    vsnprintf(what, sizeof what, format, args);
+    amqp_text_printf(&text, "%s: %s[%zu]%s", check->source, check->section->name, check->index,
+                     what);
+    name_object(check, &text);
+}
 
 int definitions_refuse(struct definitions_check *check, const char *format, ...)
 {
-    struct amqp_text text = amqp_text_over(check->error.text, check->error.size);
-    char what[PATH_BYTES];
+    char line[LINE_BYTES];
     va_list args;
 
     va_start(args, format);
-    vsnprintf(what, sizeof what, format, args);
+    format_line(check, line, format, args);
     va_end(args);
-    amqp_text_printf(&text, "%s: %s[%zu]%s", check->source, check->section, check->index, what);
+    add_problem(check, line);
     return -EINVAL;
+}
+
+int definitions_unsupported(struct definitions_check *check, const char *format, ...)
+{
+    char line[LINE_BYTES];
+    va_list args;
+
+    va_start(args, format);
+    format_line(check, line, format, args);
+    va_end(args);
+    if (check->request->skip_unsupported) {
+        broker_log(check->broker, BROKER_LOG_WARNING, "%s: left out", line);
+        return DEFINITIONS_LEFT_OUT;
+    }
+    add_problem(check, line);
+    check->has_unsupported = true;
+    return -EINVAL;
+}
+
+int definitions_note_without_effect(struct definitions_check *check, const char *what,
+                                    const char *name)
+{
+    json_t *names = json_object_get(check->without_effect, what);
+    json_int_t count = json_integer_value(json_object_get(names, name));
+
+    if (!names && json_object_set_new(check->without_effect, what, names = json_object()))
+        return definitions_no_memory(check->error);
+    return json_object_set_new(names, name, json_integer(count + 1))
+               ? definitions_no_memory(check->error)
+               : 0;
 }
 
 int definitions_no_memory(struct definitions_error error)
@@ -164,6 +257,15 @@ int definitions_check_map(struct definitions_check *check, json_t *object, const
     if (!map)
         return definitions_refuse(check, "%s.%s: expected an object", prefix, name);
     return json_object_set_new(object, name, map) ? definitions_no_memory(check->error) : 0;
+}
+
+int definitions_write_table(json_t *object, struct amqp_table_writer *writer)
+{
+    char where[1];
+    struct amqp_text path = amqp_text_over(where, sizeof where);
+    const char *problem;
+
+    return object ? json_table_write(object, writer, &path, &problem) : 0;
 }
 
 int definitions_check_table(struct definitions_check *check, json_t *object, const char *name)
@@ -258,44 +360,78 @@ static int check_field(struct definitions_check *check, const struct field *fiel
     return -EINVAL;
 }
 
-static int check_object(struct definitions_check *check, const struct section *section,
-                        json_t *object)
+static int check_object(struct definitions_check *check, json_t *object)
 {
+    const struct definitions_section *section = check->section;
     int rc = 0;
 
+    check->object = object;
     if (!json_is_object(object))
         return definitions_refuse(check, ": expected an object");
-    for (size_t i = 0; i < section->n_fields && !rc; i++)
-        rc = check_field(check, &section->fields[i], object);
+    for (size_t i = 0; i < section->n_fields; i++) {
+        int field_rc = check_field(check, &section->fields[i], object);
+
+        if (field_rc == -ENOMEM)
+            return -ENOMEM;
+        if (field_rc)
+            rc = field_rc;
+    }
     return rc ? rc : section->check(check, object);
 }
 
-static int refuse_file(struct definitions_check *check, const char *section, const char *what)
+/* Others may refer to it: that it is wrong has been said. */
+static int note_name(struct definitions_check *check, const json_t *object)
 {
-    snprintf(check->error.text, check->error.size, "%s: %s%s%s", check->source, section,
-             *section ? ": " : "", what);
+    const char *name = string_of(object, "name");
+    int rc = 0;
+
+    if (!name || !*name)
+        return 0;
+    if (strcmp(check->section->name, "vhosts") == 0)
+        rc = json_object_set_new(check->vhosts, name, json_true());
+    else if (strcmp(check->section->name, "users") == 0 && !auth_find_user(check->trial, name))
+        rc = auth_put_user(check->trial, name, AUTH_HASHING_SHA256, "", "");
+    return rc ? definitions_no_memory(check->error) : 0;
+}
+
+static int refuse_file(struct definitions_check *check, const char *member, const char *what)
+{
+    char line[LINE_BYTES];
+
+    snprintf(line, sizeof line, "%s: %s%s%s", check->source, member, *member ? ": " : "", what);
+    add_problem(check, line);
     return -EINVAL;
 }
 
-static int check_section(struct definitions_check *check, const struct section *section,
-                         json_t *root)
+/* 0, with mistakes or without, or -ENOMEM. What is left out is removed from the array. */
+static int check_section(struct definitions_check *check, json_t *root)
 {
-    json_t *array = json_object_get(root, section->name);
-    json_t *object;
-    int rc = 0;
+    json_t *array = json_object_get(root, check->section->name);
+    size_t n = json_array_size(array), at = 0;
 
     if (!array || json_is_null(array))
         return 0;
-    if (!json_is_array(array))
-        return refuse_file(check, section->name, "expected an array");
-    check->section = section->name;
-    json_array_foreach (array, check->index, object) {
-        rc = check_object(check, section, object);
-        if (rc)
+    if (!json_is_array(array)) {
+        (void)refuse_file(check, check->section->name, "expected an array"); /* it is noted */
+        return 0;
+    }
+    for (check->index = 0; check->index < n; check->index++) {
+        json_t *object = json_array_get(array, at);
+        int rc = check_object(check, object);
+
+        if (rc == -EINVAL)
+            rc = note_name(check, object);
+        if (rc == DEFINITIONS_LEFT_OUT)
+            (void)json_array_remove(array, at); /* it is there */
+        else if (rc)
             return rc;
+        else
+            at++;
     }
     return 0;
 }
+
+/* --- the file as a whole --- */
 
 /* The export of one vhost: its objects do not say where they belong. */
 static bool is_single_vhost(json_t *root)
@@ -329,35 +465,117 @@ static enum auth_hashing default_hashing(json_t *root)
     return AUTH_HASHING_SHA256;
 }
 
+static bool is_other_member(const char *name)
+{
+    for (size_t i = 0; i < N_ELEMENTS(other_members); i++) {
+        if (strcmp(name, other_members[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static const char *section_name(size_t i)
+{
+    return i < N_ELEMENTS(sections) ? sections[i].name : NULL;
+}
+
+/* Members that nobody reads: a queue in "queus" must not be lost silently. */
+static void check_members(struct definitions_check *check, const json_t *root)
+{
+    const char *name, *nearest;
+    char what[PATH_BYTES];
+    json_t *value;
+
+    json_object_foreach ((json_t *)root, name, value) {
+        nearest = nearest_word(name, section_name);
+        if (is_other_member(name) || (nearest && strcmp(nearest, name) == 0))
+            continue;
+        if (!nearest) {
+            broker_log(check->broker, BROKER_LOG_WARNING,
+                       "%s: '%s' is not known here and has no effect", check->source, name);
+            continue;
+        }
+        snprintf(what, sizeof what, "not known here; did you mean '%s'?", nearest);
+        (void)refuse_file(check, name, what); /* it is noted */
+    }
+}
+
 int definitions_check_file(struct definitions_check *check, json_t *root, const char *source)
 {
     int rc = 0;
 
     check->source = source;
-    if (!json_is_object(root))
-        return refuse_file(check, "", "expected a JSON object");
+    if (!json_is_object(root)) {
+        (void)refuse_file(check, "", "expected a JSON object"); /* it is noted */
+        return 0;
+    }
+    check_members(check, root);
     if (is_single_vhost(root))
-        return refuse_file(check, "",
-                           "this is the export of a single vhost: its queues and exchanges do not "
-                           "say which vhost they belong to. Give the export of the whole broker, "
-                           "or add a \"vhost\" to each object.");
+        rc = definitions_prepare_single_vhost(check, root);
+    if (rc == -EINVAL) {
+        (void)refuse_file(check, "",
+                          "this is the export of a single vhost and does not say which: its name "
+                          "has to be given with definitions.vhost"); /* it is noted */
+        return 0;
+    }
     check->hashing = default_hashing(root);
-    for (size_t i = 0; i < N_ELEMENTS(sections) && !rc; i++)
-        rc = check_section(check, &sections[i], root);
+    for (size_t i = 0; i < N_ELEMENTS(sections) && !rc; i++) {
+        check->section = &sections[i];
+        rc = check_section(check, root);
+    }
     return rc;
 }
 
-int definitions_check_init(struct definitions_check *check, struct broker *broker,
+static void report_without_effect(const struct definitions_check *check, const char *what,
+                                  json_t *names)
+{
+    char list[PATH_BYTES];
+    struct amqp_text text = amqp_text_over(list, sizeof list);
+    const char *name;
+    json_t *count;
+
+    json_object_foreach (names, name, count) {
+        amqp_text_printf(&text, "%s%s", text.length ? ", " : "", name);
+        if (json_integer_value(count) > 1)
+            amqp_text_printf(&text, " (%" JSON_INTEGER_FORMAT ")", json_integer_value(count));
+    }
+    broker_log(check->broker, BROKER_LOG_WARNING,
+               "definitions: %s that have no effect in this version: %s", what, list);
+}
+
+int definitions_check_end(struct definitions_check *check)
+{
+    const char *what;
+    json_t *names;
+
+    if (check->n_unlisted)
+        amqp_text_printf(&check->problems, "\n... and %u more", check->n_unlisted);
+    if (check->has_unsupported)
+        amqp_text_printf(&check->problems, "\ndefinitions.skip_unsupported = true leaves out what "
+                                           "this version cannot do");
+    if (check->n_problems)
+        return -EINVAL;
+    json_object_foreach (check->without_effect, what, names)
+        report_without_effect(check, what, names);
+    return 0;
+}
+
+int definitions_check_init(struct definitions_check *check,
+                           const struct definitions_request *request,
                            struct definitions_error error)
 {
     *check = (struct definitions_check){
-        .broker = broker, .trial = auth_new(), .vhosts = json_object(), .error = error
+        .request = request, .broker = request->broker, .trial = auth_new(),
+        .vhosts = json_object(), .without_effect = json_object(), .error = error,
+        .problems = amqp_text_over(error.text, error.size)
     };
-    return check->trial && check->vhosts ? 0 : definitions_no_memory(error);
+    return check->trial && check->vhosts && check->without_effect ? 0
+                                                                   : definitions_no_memory(error);
 }
 
 void definitions_check_release(struct definitions_check *check)
 {
     auth_free(check->trial);
     json_decref(check->vhosts);
+    json_decref(check->without_effect);
 }

@@ -5,8 +5,9 @@
  * form of definitions-internal.h. Permissions are not judged here: they are put to the trial auth,
  * whose answer is the one that the broker's will give.
  *
- * What is deliberately let through: values of queue arguments, and parameters of shovels and
- * federation, which are kept for the version that gives them effect.
+ * What is deliberately let through: parameters of shovels and federation, and policy keys of mirroring
+ * and cluster placement, which are kept and exported again. What this version cannot do is a mistake
+ * unless the request leaves it out: streams, unknown exchange types, policy keys and components.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,7 +21,9 @@
 #include "admin/json_table.h"
 #include "broker/exchange.h"
 #include "broker/policy.h"
+#include "broker/queue_arguments.h"
 #include "broker/vhost_limits.h"
+#include "server/edit_distance.h"
 
 static void text_free(char *text)
 {
@@ -45,6 +48,18 @@ static bool is_one_of(const char *word, const char *const *words)
             return true;
     }
     return false;
+}
+
+/* A word that is not known: a known one misspelt is a mistake, any other is for another version.
+ * @what: where it is and what it should have been, without the word */
+static int unknown(struct definitions_check *check, const char *what, const char *word,
+                   const char *(*name_at)(size_t i))
+{
+    const char *nearest = nearest_word(word, name_at);
+
+    if (!nearest || strcmp(nearest, word) == 0)
+        return definitions_unsupported(check, "%s '%s'", what, word);
+    return definitions_refuse(check, "%s '%s'; did you mean '%s'?", what, word, nearest);
 }
 
 /* --- vhosts --- */
@@ -324,27 +339,69 @@ int definitions_check_exchange(struct definitions_check *check, json_t *exchange
     json_t *alternate = json_object_get(json_object_get(exchange, "arguments"),
                                         "alternate-exchange");
 
+    const char *name;
+    json_t *value;
+
     if (!exchange_type_find(json_text(type)))
-        return definitions_refuse(check, ".type: unknown exchange type '%s'",
-                                  json_string_value(type));
+        return unknown(check, ".type: unknown exchange type", json_string_value(type),
+                       exchange_type_name_at);
     if (alternate && !json_is_string(alternate))
         return definitions_refuse(check, ".arguments.alternate-exchange: expected a string");
+    json_object_foreach (json_object_get(exchange, "arguments"), name, value) {
+        if (strcmp(name, "alternate-exchange") != 0 &&
+            definitions_note_without_effect(check, "arguments of exchanges", name))
+            return -ENOMEM;
+    }
     return 0;
 }
 
-int definitions_check_queue(struct definitions_check *check, json_t *queue)
+/* The known argument that an unknown one resembles is part of the report. */
+static int note_argument(struct definitions_check *check, const char *name)
 {
-    static const char *const types[] = { "classic", "quorum", "stream", NULL };
-    const char *type = string_of(queue, "type");
-    json_t *arguments = json_object_get(queue, "arguments");
-    json_t *argument = json_object_get(arguments, "x-queue-type");
+    const char *nearest = nearest_word(name, queue_argument_name);
+    char text[640];
 
-    if (type && !is_one_of(type, types))
-        return definitions_refuse(check, ".type: expected classic, quorum or stream");
-    if (argument && !(json_is_string(argument) && is_one_of(json_string_value(argument), types)))
-        return definitions_refuse(check,
-                                  ".arguments.x-queue-type: expected classic, quorum or stream");
-    if (argument || !type || strcmp(type, "classic") == 0)
+    if (queue_argument_is_known(amqp_str_from(name)))
+        return 0;
+    snprintf(text, sizeof text, nearest ? "%.255s (did you mean '%s'?)" : "%.255s", name, nearest);
+    return definitions_note_without_effect(check, "arguments of queues", text);
+}
+
+/* The same checks as those of queue.declare, and unknown arguments are noted. */
+static int check_queue_arguments(struct definitions_check *check, const json_t *queue)
+{
+    json_t *arguments = json_object_get(queue, "arguments"), *value;
+    struct queue_properties properties = {
+        .name = json_text(json_object_get(queue, "name")),
+        .durable = json_is_true(json_object_get(queue, "durable")),
+        .auto_delete = json_is_true(json_object_get(queue, "auto_delete")),
+    };
+    struct amqp_table_writer writer = { 0 };
+    struct amqp_error err = { 0 };
+    const char *name;
+    int rc = definitions_write_table(arguments, &writer);
+
+    properties.arguments = amqp_table_written(&writer);
+    if (!rc)
+        rc = queue_arguments_check_values(string_of(queue, "vhost"), &properties, &err);
+    amqp_table_writer_release(&writer);
+    if (rc > 0)
+        return definitions_refuse(check, ": %s", err.text);
+    if (rc)
+        return definitions_no_memory(check->error);
+    json_object_foreach (arguments, name, value) {
+        if (note_argument(check, name))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+/* The type of a queue, which a member or an argument says, becomes an argument. */
+static int set_queue_type(struct definitions_check *check, json_t *queue, const char *type)
+{
+    json_t *arguments = json_object_get(queue, "arguments");
+
+    if (json_object_get(arguments, "x-queue-type") || !type || strcmp(type, "classic") == 0)
         return 0;
     if (!arguments) {
         int rc = set(check, queue, "arguments", json_object());
@@ -354,6 +411,27 @@ int definitions_check_queue(struct definitions_check *check, json_t *queue)
         arguments = json_object_get(queue, "arguments");
     }
     return set(check, arguments, "x-queue-type", json_string(type));
+}
+
+int definitions_check_queue(struct definitions_check *check, json_t *queue)
+{
+    static const char *const types[] = { "classic", "quorum", "stream", NULL };
+    const char *type = string_of(queue, "type");
+    json_t *arguments = json_object_get(queue, "arguments");
+    json_t *argument = json_object_get(arguments, "x-queue-type");
+    int rc;
+
+    if (type && !is_one_of(type, types))
+        return definitions_refuse(check, ".type: expected classic, quorum or stream");
+    if (argument && !(json_is_string(argument) && is_one_of(json_string_value(argument), types)))
+        return definitions_refuse(check,
+                                  ".arguments.x-queue-type: expected classic, quorum or stream");
+    if (argument)
+        type = json_string_value(argument);
+    if (type && strcmp(type, "stream") == 0)
+        return definitions_unsupported(check, ": there are no streams in this version");
+    rc = set_queue_type(check, queue, type);
+    return rc ? rc : check_queue_arguments(check, queue);
 }
 
 int definitions_check_binding(struct definitions_check *check, json_t *binding)
@@ -409,14 +487,53 @@ static int check_apply_to(struct definitions_check *check, const char *prefix, j
                               prefix);
 }
 
+static int unknown_key(struct definitions_check *check, const char *prefix, enum policy_kind kind,
+                       const char *key)
+{
+    char what[256];
+
+    snprintf(what, sizeof what, "%s.definition: unknown %s key", prefix,
+             kind == POLICY_USER ? "policy" : "operator policy");
+    return unknown(check, what, key, policy_key_name);
+}
+
+/* Keys that are not known are refused or left out, each; of the others, those without effect noted. */
+static int check_keys(struct definitions_check *check, const char *prefix, enum policy_kind kind,
+                      json_t *definition)
+{
+    const char *key;
+    json_t *value;
+    void *next;
+    int rc = 0;
+
+    json_object_foreach_safe (definition, next, key, value) {
+        int key_rc = 0;
+
+        if (!policy_key_is_known(kind, key))
+            key_rc = unknown_key(check, prefix, kind, key);
+        else if (!policy_key_has_effect(key))
+            key_rc = definitions_note_without_effect(check, "keys of policies", key);
+        if (key_rc == -ENOMEM)
+            return -ENOMEM;
+        if (key_rc == DEFINITIONS_LEFT_OUT)
+            (void)json_object_del(definition, key); /* it is there */
+        else if (key_rc)
+            rc = key_rc;
+    }
+    return rc ? rc : json_object_size(definition) == 0 ? DEFINITIONS_LEFT_OUT : 0;
+}
+
 static int check_definition(struct definitions_check *check, const char *prefix,
-                            enum policy_kind kind, const json_t *definition)
+                            enum policy_kind kind, json_t *definition)
 {
     char text[256];
     struct amqp_text problems = amqp_text_over(text, sizeof text);
     struct setting_values values;
     unsigned targets;
+    int rc = check_keys(check, prefix, kind, definition);
 
+    if (rc)
+        return rc;
     if (!policy_definition_check(kind, definition, &problems, &values, &targets))
         return 0;
     return definitions_refuse(check, "%s.definition: %s", prefix, text);
@@ -480,9 +597,9 @@ int definitions_check_parameter(struct definitions_check *check, json_t *paramet
     int rc;
 
     if (is_one_of(component, kept))
-        return 0;
+        return definitions_note_without_effect(check, "parameters of components", component);
     if (!operator_policy && strcmp(component, "vhost-limits") != 0)
-        return definitions_refuse(check, ".component: component %s not found", component);
+        return definitions_unsupported(check, ".component: component %s not found", component);
     rc = definitions_check_map(check, parameter, "", "value");
     if (rc)
         return rc;
@@ -503,4 +620,78 @@ int definitions_check_global_parameter(struct definitions_check *check, json_t *
         return 0; /* an empty array stays what it says */
     map = json_as_object(value);
     return map ? set(check, parameter, "value", map) : 0;
+}
+
+/* --- the export of a single vhost --- */
+
+static int append(struct definitions_check *check, json_t *root, const char *section, json_t *object)
+{
+    json_t *array = json_object_get(root, section);
+
+    if (!json_is_array(array)) {
+        int rc = set(check, root, section, json_array());
+
+        if (rc) {
+            json_decref(object);
+            return rc;
+        }
+        array = json_object_get(root, section);
+    }
+    return json_array_append_new(array, object) ? definitions_no_memory(check->error) : 0;
+}
+
+/* What the file says of the vhost itself, as an entry of `vhosts`. */
+static int add_single_vhost(struct definitions_check *check, json_t *root, const char *vhost)
+{
+    static const char *const members[] = { "metadata", "description", "tags",
+                                           "default_queue_type" };
+    json_t *object = json_pack("{s:s}", "name", vhost);
+
+    for (size_t i = 0; i < N_ELEMENTS(members); i++) {
+        json_t *member = json_object_get(root, members[i]);
+
+        if (member && json_object_set(object, members[i], member)) {
+            json_decref(object);
+            return definitions_no_memory(check->error);
+        }
+    }
+    return append(check, root, "vhosts", object);
+}
+
+static int add_single_limits(struct definitions_check *check, json_t *root, const char *vhost)
+{
+    json_t *limits = json_as_object(json_object_get(root, "limits"));
+
+    if (json_object_size(limits) == 0) {
+        json_decref(limits);
+        return 0;
+    }
+    return append(check, root, "parameters",
+                  json_pack("{s:s, s:s, s:s, s:o}", "vhost", vhost, "component", "vhost-limits",
+                            "name", "limits", "value", limits));
+}
+
+int definitions_prepare_single_vhost(struct definitions_check *check, json_t *root)
+{
+    static const char *const located[] = { "exchanges", "queues", "bindings", "policies",
+                                           "parameters" };
+    const char *vhost = check->request->vhost ? check->request->vhost
+                                              : string_of(root, "original_vhost_name");
+    int rc;
+
+    if (!vhost)
+        return -EINVAL;
+    rc = add_single_vhost(check, root, vhost);
+    if (!rc)
+        rc = add_single_limits(check, root, vhost);
+    for (size_t i = 0; i < N_ELEMENTS(located) && !rc; i++) {
+        json_t *object;
+        size_t at;
+
+        json_array_foreach (json_object_get(root, located[i]), at, object) {
+            if (json_is_object(object))
+                rc = rc ? rc : set(check, object, "vhost", json_string(vhost));
+        }
+    }
+    return rc;
 }

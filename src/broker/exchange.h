@@ -109,6 +109,8 @@ struct exchange {
 
 /** exchange_type_find() - direct, fanout, topic, headers; NULL for others */
 const struct exchange_type *exchange_type_find(struct amqp_str name);
+/** exchange_type_name_at() - the names of all types in turn; NULL behind the last */
+const char *exchange_type_name_at(size_t i);
 
 /** exchange_type_name() - "direct" for the default exchange */
 const char *exchange_type_name(const struct exchange *exchange);

@@ -19,6 +19,11 @@ const struct exchange_type *exchange_type_find(struct amqp_str name)
     return NULL;
 }
 
+const char *exchange_type_name_at(size_t i)
+{
+    return i < N_ELEMENTS(types) ? types[i]->name : NULL;
+}
+
 const char *exchange_type_name(const struct exchange *exchange)
 {
     return exchange->type ? exchange->type->name : exchange_direct.name;

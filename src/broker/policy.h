@@ -84,6 +84,12 @@ int policy_definition_check(enum policy_kind kind, const json_t *definition,
                             struct amqp_text *problems, struct setting_values *ret_values,
                             unsigned *ret_targets);
 
+/** policy_key_is_known() - whether a definition may have it; policy_key_has_effect() - in this version */
+bool policy_key_is_known(enum policy_kind kind, const char *name);
+bool policy_key_has_effect(const char *name);
+/** policy_key_name() - all keys in turn; NULL behind the last */
+const char *policy_key_name(size_t i);
+
 /**
  * policy_put() - give a vhost a policy, in place of one with its name; policy_remove() - the
  *                opposite, nothing happens where there is none

@@ -128,6 +128,23 @@ static const struct key *find_key(enum policy_kind kind, const char *name)
     return NULL;
 }
 
+bool policy_key_is_known(enum policy_kind kind, const char *name)
+{
+    return find_key(kind, name) != NULL;
+}
+
+bool policy_key_has_effect(const char *name)
+{
+    const struct key *key = find_key(POLICY_USER, name);
+
+    return key && key->setting != SETTING_NONE;
+}
+
+const char *policy_key_name(size_t i)
+{
+    return i < N_ELEMENTS(keys) ? keys[i].name : NULL;
+}
+
 static bool is_word(const char *words, const char *word)
 {
     size_t size = strlen(word);

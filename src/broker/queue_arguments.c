@@ -298,15 +298,15 @@ static const struct argument *find_argument(struct amqp_str name)
     return NULL;
 }
 
-static int raise_invalid(const struct vhost *vhost, const struct queue_properties *properties,
+static int raise_invalid(const char *vhost_name, const struct queue_properties *properties,
                          const char *name, const char *reason, struct amqp_error *err)
 {
     return amqp_raise(err, AMQP_PRECONDITION_FAILED,
                       "invalid arg '%s' for queue '%.*s' in vhost '%s': %s", name,
-                      AMQP_STR_ARG(properties->name), vhost->name, reason);
+                      AMQP_STR_ARG(properties->name), vhost_name, reason);
 }
 
-static int check_dead_letter_exchange(const struct vhost *vhost,
+static int check_dead_letter_exchange(const char *vhost_name,
                                       const struct queue_properties *properties,
                                       struct amqp_error *err)
 {
@@ -318,7 +318,7 @@ static int check_dead_letter_exchange(const struct vhost *vhost,
     return amqp_raise(err, AMQP_PRECONDITION_FAILED,
                       "invalid type '%s' for arg 'x-dead-letter-exchange' in queue '%.*s' in "
                       "vhost '%s'",
-                      amqp_value_type_name(&value), AMQP_STR_ARG(properties->name), vhost->name);
+                      amqp_value_type_name(&value), AMQP_STR_ARG(properties->name), vhost_name);
 }
 
 bool queue_arguments_are_quorum(struct amqp_table arguments)
@@ -334,29 +334,29 @@ static enum argument_types type_of(struct amqp_table arguments)
     return queue_arguments_are_quorum(arguments) ? ARGUMENT_QUORUM : ARGUMENT_CLASSIC;
 }
 
-static int raise_property(const struct vhost *vhost, const struct queue_properties *properties,
+static int raise_property(const char *vhost_name, const struct queue_properties *properties,
                           const char *property, struct amqp_error *err)
 {
     return amqp_raise(err, AMQP_PRECONDITION_FAILED,
                       "invalid property '%s' for queue '%.*s' in vhost '%s'", property,
-                      AMQP_STR_ARG(properties->name), vhost->name);
+                      AMQP_STR_ARG(properties->name), vhost_name);
 }
 
 /* What a quorum queue cannot be (extensions.md 1.1, step 14). */
-static int check_quorum_properties(const struct vhost *vhost,
+static int check_quorum_properties(const char *vhost_name,
                                    const struct queue_properties *properties,
                                    struct amqp_error *err)
 {
     if (properties->auto_delete)
-        return raise_property(vhost, properties, "auto-delete", err);
+        return raise_property(vhost_name, properties, "auto-delete", err);
     if (properties->exclusive)
-        return raise_property(vhost, properties, "exclusive-owner", err);
+        return raise_property(vhost_name, properties, "exclusive-owner", err);
     if (!properties->durable)
-        return raise_property(vhost, properties, "non-durable", err);
+        return raise_property(vhost_name, properties, "non-durable", err);
     return 0;
 }
 
-static int check_queue_type(const struct vhost *vhost, const struct queue_properties *properties,
+static int check_queue_type(const char *vhost_name, const struct queue_properties *properties,
                             struct amqp_error *err)
 {
     struct amqp_value value;
@@ -365,10 +365,10 @@ static int check_queue_type(const struct vhost *vhost, const struct queue_proper
     if (!amqp_table_get(properties->arguments, AMQP_STR("x-queue-type"), &value) ||
         !check_type(properties, &value, reason, sizeof reason))
         return 0;
-    return raise_invalid(vhost, properties, "x-queue-type", reason, err);
+    return raise_invalid(vhost_name, properties, "x-queue-type", reason, err);
 }
 
-static int check_values(const struct vhost *vhost, const struct queue_properties *properties,
+static int check_values(const char *vhost_name, const struct queue_properties *properties,
                         enum argument_types type, struct amqp_error *err)
 {
     struct amqp_value value;
@@ -380,13 +380,13 @@ static int check_values(const struct vhost *vhost, const struct queue_properties
         if ((argument->types & type) && argument->check &&
             amqp_table_get(properties->arguments, amqp_str_from(argument->name), &value) &&
             argument->check(properties, &value, reason, sizeof reason))
-            return raise_invalid(vhost, properties, argument->name, reason, err);
+            return raise_invalid(vhost_name, properties, argument->name, reason, err);
     }
     return 0;
 }
 
 /* Those of other types, in the order of the client. */
-static int check_names(const struct vhost *vhost, const struct queue_properties *properties,
+static int check_names(const char *vhost_name, const struct queue_properties *properties,
                        enum argument_types type, struct amqp_error *err)
 {
     struct amqp_table_iter iter = amqp_table_begin(properties->arguments);
@@ -399,35 +399,63 @@ static int check_names(const struct vhost *vhost, const struct queue_properties 
         if (argument && !(argument->types & type))
             return amqp_raise(err, AMQP_PRECONDITION_FAILED,
                               "invalid arg '%s' for queue '%.*s' in vhost '%s' of queue type %s",
-                              argument->name, AMQP_STR_ARG(properties->name), vhost->name,
+                              argument->name, AMQP_STR_ARG(properties->name), vhost_name,
                               type == ARGUMENT_QUORUM ? "rabbit_quorum_queue"
                                                       : "rabbit_classic_queue");
     }
     return 0;
 }
 
+bool queue_argument_is_known(struct amqp_str name)
+{
+    return find_argument(name) != NULL;
+}
+
+const char *queue_argument_name(size_t i)
+{
+    return i < N_ELEMENTS(arguments_known) ? arguments_known[i].name : NULL;
+}
+
 static bool is_known(const void *context, struct amqp_str name)
 {
     (void)context;
-    return find_argument(name) != NULL;
+    return queue_argument_is_known(name);
+}
+
+static int check_arguments(const char *vhost_name, const struct queue_properties *properties,
+                           enum argument_types type, struct amqp_error *err)
+{
+    int rc = check_dead_letter_exchange(vhost_name, properties, err);
+
+    if (!rc)
+        rc = check_queue_type(vhost_name, properties, err);
+    if (!rc)
+        rc = check_values(vhost_name, properties, type, err);
+    return rc ? rc : check_names(vhost_name, properties, type, err);
+}
+
+int queue_arguments_check_values(const char *vhost_name,
+                                 const struct queue_properties *properties,
+                                 struct amqp_error *err)
+{
+    enum argument_types type = type_of(properties->arguments);
+    int rc = check_arguments(vhost_name, properties, type, err);
+
+    if (!rc && type == ARGUMENT_QUORUM)
+        rc = check_quorum_properties(vhost_name, properties, err);
+    return rc;
 }
 
 int queue_arguments_check(const struct vhost *vhost, const struct queue_properties *properties,
                           struct amqp_error *err)
 {
     enum argument_types type = type_of(properties->arguments);
-    int rc = check_dead_letter_exchange(vhost, properties, err);
+    int rc = check_arguments(vhost->name, properties, type, err);
 
-    if (!rc)
-        rc = check_queue_type(vhost, properties, err);
-    if (!rc)
-        rc = check_values(vhost, properties, type, err);
-    if (!rc)
-        rc = check_names(vhost, properties, type, err);
     if (!rc)
         rc = vhost_check_queue_limit(vhost, properties->name, err);
     if (!rc && type == ARGUMENT_QUORUM)
-        rc = check_quorum_properties(vhost, properties, err);
+        rc = check_quorum_properties(vhost->name, properties, err);
     if (!rc)
         argument_notes_list(vhost, "queue", properties->name, properties->arguments, is_known);
     return rc;
@@ -497,23 +525,7 @@ int queue_arguments_add_default_type(const struct vhost *vhost,
     return 0;
 }
 
-/* --- other questions --- */
-
-bool queue_arguments_unsupported(struct amqp_table_iter *iter, struct amqp_str *ret_name)
-{
-    struct amqp_value value;
-
-    while (amqp_table_next(iter, ret_name, &value)) {
-        if (amqp_str_equal(*ret_name, AMQP_STR("x-queue-type")) && value.type == 'S' &&
-            amqp_str_equal(string_of(&value), AMQP_STR("stream")))
-            return true;
-        for (size_t i = 0; i < N_ELEMENTS(arguments_known); i++)
-            if (arguments_known[i].types == ARGUMENT_STREAM &&
-                amqp_str_equal(*ret_name, amqp_str_from(arguments_known[i].name)))
-                return true;
-    }
-    return false;
-}
+/* --- redeclaration --- */
 
 /* None and classic are the same. */
 static bool is_classic(bool present, const struct amqp_value *type)

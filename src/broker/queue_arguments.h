@@ -35,6 +35,20 @@ int queue_arguments_check_server_named(struct amqp_table arguments, struct amqp_
 int queue_arguments_check(const struct vhost *vhost, const struct queue_properties *properties,
                           struct amqp_error *err);
 
+/**
+ * queue_arguments_check_values() - the part of queue_arguments_check() that needs no vhost but its
+ *                                  name: for queues of definition files
+ */
+int queue_arguments_check_values(const char *vhost_name,
+                                 const struct queue_properties *properties,
+                                 struct amqp_error *err);
+
+/** queue_argument_is_known() - of any queue type */
+bool queue_argument_is_known(struct amqp_str name);
+
+/** queue_argument_name() - all known ones in turn; NULL behind the last */
+const char *queue_argument_name(size_t i);
+
 /** queue_arguments_are_quorum() - x-queue-type is quorum */
 bool queue_arguments_are_quorum(struct amqp_table arguments);
 
@@ -45,13 +59,5 @@ bool queue_arguments_are_quorum(struct amqp_table arguments);
  */
 int queue_arguments_compare(struct queue *queue, struct amqp_table arguments,
                             struct amqp_error *err);
-
-/**
- * queue_arguments_unsupported() - the name of the next argument without effect in this version
- * @iter:  from amqp_table_begin()
- *
- * For reports of imported definitions, which keep such arguments. Return: false at the end.
- */
-bool queue_arguments_unsupported(struct amqp_table_iter *iter, struct amqp_str *ret_name);
 
 #endif

@@ -1,19 +1,19 @@
 /*
- * edit_distance.c - the distance of Levenshtein, one row of the matrix at a time
+ * edit_distance.c - see edit_distance.h
+ *
+ * Levenshtein's, one row of the matrix at a time.
  */
 #include "server/edit_distance.h"
 
 #include <stdint.h>
 #include <string.h>
 
-enum { WORD_BYTES = 512 };
-
 size_t edit_distance(const char *a, const char *b)
 {
-    size_t costs[WORD_BYTES];
+    size_t costs[EDIT_WORD_BYTES];
     size_t b_size = strlen(b);
 
-    if (b_size >= WORD_BYTES || strlen(a) >= WORD_BYTES)
+    if (b_size >= EDIT_WORD_BYTES || strlen(a) >= EDIT_WORD_BYTES)
         return SIZE_MAX;
     for (size_t j = 0; j <= b_size; j++)
         costs[j] = j;
@@ -33,4 +33,20 @@ size_t edit_distance(const char *a, const char *b)
         }
     }
     return costs[b_size];
+}
+
+const char *nearest_word(const char *word, const char *(*name_at)(size_t i))
+{
+    size_t best = NEAR_MISS_MAX + 1;
+    const char *nearest = NULL, *name;
+
+    for (size_t i = 0; (name = name_at(i)); i++) {
+        size_t apart = edit_distance(word, name);
+
+        if (apart < best) {
+            best = apart;
+            nearest = name;
+        }
+    }
+    return nearest;
 }

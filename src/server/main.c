@@ -275,10 +275,20 @@ static int make_defaults(struct server *server)
                                : start_failed_errno(server, "default user and vhost", rc);
 }
 
+static struct definitions_request definitions_request_of(struct server *server)
+{
+    return (struct definitions_request){
+        .broker = server->broker,
+        .error_text = server->error_text,
+        .error_text_size = sizeof server->error_text,
+    };
+}
+
 static int import_definitions(struct server *server, const char *path)
 {
-    if (definitions_import_file(server->broker, path, server->error_text,
-                                sizeof server->error_text))
+    struct definitions_request request = definitions_request_of(server);
+
+    if (definitions_import_file(&request, path))
         return start_failed(server, "");
     log_info("definitions were imported from %s", path);
     return 0;
@@ -397,12 +407,12 @@ static void reopen_log(void)
 /* A file with a mistake changes nothing, and the broker goes on as it was. */
 static void import_definitions_again(struct server *server)
 {
+    struct definitions_request request = definitions_request_of(server);
     const char *path = definitions_path(server);
 
     if (!path)
         return;
-    if (definitions_import_file(server->broker, path, server->error_text,
-                                sizeof server->error_text))
+    if (definitions_import_file(&request, path))
         log_error("definitions were not imported again: %s", server->error_text);
     else
         log_info("definitions were imported again from %s", path);
