@@ -427,6 +427,7 @@ void config_free(struct config *config)
     free(config->log_directory);
     free(config->log_file_name);
     free(config->definitions_path);
+    free(config->definitions_vhost);
     free(config->cluster_name);
     free(config);
 }

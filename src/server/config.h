@@ -82,6 +82,8 @@ struct config {
     struct store_options store;
 
     char *definitions_path; /* load_definitions: a file or a directory; NULL for none */
+    char *definitions_vhost; /* where the export of a single vhost goes; NULL: to its own name */
+    bool definitions_skip_unsupported;
     char *cluster_name;     /* NULL: the caller's choice */
 
     struct config_internal *internal;

@@ -127,6 +127,8 @@ static const struct config_row rows[] = {
     SETS("definitions.import_backend", "local_filesystem", choice,
          ONE_OF("local_filesystem|local")),
     SETS("definitions.local.path", NULL, text, FIELD(definitions_path), BETWEEN(1, 4096)),
+    SETS("definitions.skip_unsupported", "false", bool, FIELD(definitions_skip_unsupported)),
+    SETS("definitions.vhost", NULL, text, FIELD(definitions_vhost), BETWEEN(1, BOUND_NAME_BYTES)),
     SETS("cluster_name", NULL, text, FIELD(cluster_name), BETWEEN(1, 255)),
 };
 

@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "admin/definitions.h"
+#include "admin/first_data.h"
 #include "broker/broker.h"
 #include "server/alarms.h"
 #include "server/client.h"
@@ -33,7 +33,7 @@
 
 enum {
     STOP_BOUND_MS = 3000, /* what clients get to answer connection.close */
-    ERROR_TEXT_BYTES = 1024,
+    ERROR_TEXT_BYTES = 16384,
     NODE_NAME_BYTES = 300,
     CONNECTIONS_EXPECTED = 10000, /* what room in the descriptor table is checked for */
     DESCRIPTORS_OWN = 64,         /* at most: store, log, listeners, the loop's */
@@ -133,10 +133,22 @@ static struct broker_settings broker_settings_from(const struct server *server)
 
 /* ---- starting ---- */
 
-/* Say why it cannot start, in the log and, if the log goes elsewhere, to whoever started it. */
+/* A log line for each line of the text, all with the same beginning. */
+static void log_lines(enum log_level level, const char *what, const char *text)
+{
+    for (const char *end; *text; text = *end ? end + 1 : end) {
+        end = strchrnul(text, '\n');
+        log_write(LOG_DEFAULT, level, NULL, "%s%.*s", what, (int)(end - text), text);
+    }
+}
+
+/* Say why it cannot start, in the log and, if the log goes elsewhere, on standard error. */
 static int start_failed(const struct server *server, const char *what)
 {
-    log_error("cannot start: %s%s", what, server->error_text);
+    char begin[128];
+
+    snprintf(begin, sizeof begin, "cannot start: %s", what);
+    log_lines(LOG_LEVEL_ERROR, begin, *server->error_text ? server->error_text : " ");
     if (!server->options.config->log.console)
         fprintf(stderr, "leveretd: cannot start: %s%s\n", what, server->error_text);
     return -1;
@@ -219,81 +231,6 @@ static int open_store(struct server *server)
     return rc ? start_failed_errno(server, "store", rc) : 0;
 }
 
-/* default_user_tags as users have them: "administrator,monitoring". NULL without memory. */
-static char *join_names(const struct config_names *names)
-{
-    size_t size = 1;
-    char *joined, *at;
-
-    for (size_t i = 0; i < names->count; i++)
-        size += strlen(names->names[i]) + 1;
-    joined = malloc(size);
-    if (!joined)
-        return NULL;
-    *joined = '\0';
-    at = joined;
-    for (size_t i = 0; i < names->count; i++)
-        at += sprintf(at, "%s%s", i ? "," : "", names->names[i]);
-    return joined;
-}
-
-static int put_default_user(struct server *server)
-{
-    const struct config *config = server->options.config;
-    struct amqp_bytes password = { (const uint8_t *)config->default_pass,
-                                   strlen(config->default_pass) };
-    enum auth_hashing hashing = server->broker->settings.password_hashing;
-    char *hash = auth_hash_password(hashing, password);
-    char *tags = join_names(&config->default_tags);
-    int rc = -ENOMEM;
-
-    if (hash && tags)
-        rc = broker_put_user(server->broker, config->default_user, hashing, hash, tags, -1, -1);
-    free(hash);
-    free(tags);
-    return rc;
-}
-
-/* What a new database begins with: one vhost and one user that may do everything in it. */
-static int make_defaults(struct server *server)
-{
-    const struct config *config = server->options.config;
-    struct vhost *vhost;
-    int rc = broker_put_vhost(server->broker, amqp_str_from(config->default_vhost),
-                              (struct amqp_table){ 0 }, &vhost);
-
-    if (!rc)
-        rc = put_default_user(server);
-    if (!rc)
-        rc = broker_put_permissions(server->broker, config->default_user, config->default_vhost,
-                                    config->default_configure, config->default_write,
-                                    config->default_read, server->error_text,
-                                    sizeof server->error_text);
-    if (!rc)
-        return 0;
-    return *server->error_text ? start_failed(server, "")
-                               : start_failed_errno(server, "default user and vhost", rc);
-}
-
-static struct definitions_request definitions_request_of(struct server *server)
-{
-    return (struct definitions_request){
-        .broker = server->broker,
-        .error_text = server->error_text,
-        .error_text_size = sizeof server->error_text,
-    };
-}
-
-static int import_definitions(struct server *server, const char *path)
-{
-    struct definitions_request request = definitions_request_of(server);
-
-    if (definitions_import_file(&request, path))
-        return start_failed(server, "");
-    log_info("definitions were imported from %s", path);
-    return 0;
-}
-
 /* From the command line before the configuration's; NULL: none. */
 static const char *definitions_path(const struct server *server)
 {
@@ -301,14 +238,22 @@ static const char *definitions_path(const struct server *server)
                                        : server->options.config->definitions_path;
 }
 
-/* Definitions, or else the defaults. */
+static struct first_data first_data_of(struct server *server)
+{
+    return (struct first_data){
+        .broker = server->broker,
+        .config = server->options.config,
+        .definitions_path = definitions_path(server),
+        .error_text = server->error_text,
+        .error_text_size = sizeof server->error_text,
+    };
+}
+
 static int fill_broker(struct server *server)
 {
-    const char *path = definitions_path(server);
+    const struct first_data data = first_data_of(server);
 
-    if (path)
-        return import_definitions(server, path);
-    return broker_is_blank(server->broker) ? make_defaults(server) : 0;
+    return first_data_put(&data) ? start_failed(server, "") : 0;
 }
 
 static int open_listeners(struct server *server)
@@ -407,15 +352,10 @@ static void reopen_log(void)
 /* A file with a mistake changes nothing, and the broker goes on as it was. */
 static void import_definitions_again(struct server *server)
 {
-    struct definitions_request request = definitions_request_of(server);
-    const char *path = definitions_path(server);
+    const struct first_data data = first_data_of(server);
 
-    if (!path)
-        return;
-    if (definitions_import_file(&request, path))
-        log_error("definitions were not imported again: %s", server->error_text);
-    else
-        log_info("definitions were imported again from %s", path);
+    if (first_data_import(&data))
+        log_lines(LOG_LEVEL_ERROR, "definitions were not imported again: ", server->error_text);
 }
 
 static void on_hangup(void *context, int number)
@@ -496,9 +436,23 @@ static int server_stop(struct server *server)
     return rc ? 1 : 0;
 }
 
+/* What an operator wants to know of a process before anything else. */
+static void log_identity(const struct server *server)
+{
+    const char *config = server->options.config_file;
+    char *directory = realpath(server->options.data_directory, NULL);
+
+    log_info("Leveret " PACKAGE_VERSION " starts: pid %d, node %s, data directory %s, %s%s",
+             (int)getpid(), server->node_name,
+             directory ? directory : server->options.data_directory,
+             config ? "configuration " : "no configuration file", config ? config : "");
+    free(directory);
+}
+
 static int server_start(struct server *server)
 {
     name_node(server);
+    log_identity(server);
     raise_descriptor_limit();
     if (make_parts(server) || open_store(server) || fill_broker(server) || start_alarms(server) ||
         watch_signals(server) || open_listeners(server))
@@ -507,11 +461,43 @@ static int server_start(struct server *server)
     return 0;
 }
 
+static void print_for_check(void *context, int level, const char *text)
+{
+    (void)context;
+    if (level >= BROKER_LOG_WARNING)
+        puts(text);
+}
+
+/* Definitions are checked against an empty broker: what they may refer to must be in them. */
+static int check_definitions(struct server *server)
+{
+    struct broker_settings settings = broker_settings_from(server);
+    struct first_data data;
+    int rc;
+
+    settings.log = print_for_check;
+    rc = broker_new(&settings, &server->broker);
+    if (rc) {
+        fprintf(stderr, "leveretd: %s\n", strerror(-rc));
+        return OPTIONS_EXIT_FAILURE;
+    }
+    data = first_data_of(server);
+    rc = first_data_check(&data);
+    broker_free(server->broker);
+    server->broker = NULL;
+    if (rc) {
+        fprintf(stderr, "%s\n", server->error_text);
+        return OPTIONS_EXIT_CONFIG;
+    }
+    printf("the definitions in %s can be imported\n", data.definitions_path);
+    return EXIT_SUCCESS;
+}
+
 /* --check-config: nothing is opened. Return: the status to exit with. */
-static int check_only(const struct server *server)
+static int check_only(struct server *server)
 {
     options_print_check(&server->options);
-    return EXIT_SUCCESS;
+    return definitions_path(server) ? check_definitions(server) : EXIT_SUCCESS;
 }
 
 /* A directory that cannot be used will not be usable at the next try: the status is that. */
@@ -543,7 +529,7 @@ int main(int argc, char **argv)
         status = OPTIONS_EXIT_FAILURE;
         (void)server_stop(&server); /* the reason has been given */
     } else {
-        log_info("Server startup complete; 0 plugins started.");
+        log_info("Server startup complete; 0 plugins started. Ready for clients.");
         notify_manager("READY=1");
         loop_run(server.loop);
         log_info("stopping after signal %d", server.stop_signal);

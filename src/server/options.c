@@ -248,18 +248,17 @@ void options_print_check(const struct options *options)
 
 int options_read(struct options *options, int argc, char **argv)
 {
-    const char *file = NULL;
     int status, rc = 0;
 
     *options = (struct options){ .data_directory = "./data" };
-    status = look_for_file(options, argc, argv, &file);
+    status = look_for_file(options, argc, argv, &options->config_file);
     if (status >= 0)
         return status;
     options->config = config_new();
     if (!options->config)
         rc = -ENOMEM;
-    if (!rc && file)
-        rc = read_main_file(options, file);
+    if (!rc && options->config_file)
+        rc = read_main_file(options, options->config_file);
     if (!rc)
         rc = apply_settings(options, argc, argv);
     if (!rc)

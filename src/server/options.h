@@ -15,6 +15,7 @@ enum {
 /** struct options - strings are borrowed from argv */
 struct options {
     const char *data_directory; /* "./data" by default */
+    const char *config_file;    /* -c; NULL without */
     const char *definitions;    /* --definitions; NULL without */
     bool check_only;            /* --check-config */
     struct config *config;      /* owned */

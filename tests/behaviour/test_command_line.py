@@ -191,6 +191,49 @@ def test_check_config_says_what_has_no_effect():
                     'status and output')
 
 
+DEFINITIONS = """{"vhosts": [{"name": "v"}], "users": [{"name": "u", "tags": "", "password": "p"}],
+"queues": [{"name": "q", "vhost": "v", "durable": true, "auto_delete": false, "arguments": {%s}}],
+"policies": [{"name": "ha", "vhost": "v", "pattern": "", "definition": {"ha-mode": "all"}}]}"""
+
+
+def test_check_config_checks_definitions_too():
+    good = write('good.json', DEFINITIONS % '"x-odd": 1')
+    status, printed = start('--check-config', '--definitions', good)
+    run.check_equal(status, 0, printed)
+    for text in ('no effect in this version: x-odd', 'no effect in this version: ha-mode',
+                 'good.json can be imported'):
+        run.check(text in printed, '%r is not in %r' % (text, printed))
+    bad = write('bad.json', DEFINITIONS % '"x-queue-type": "stream"')
+    status, printed = start('--check-config', '--set', 'load_definitions=' + bad)
+    run.check_equal(status, 2, printed)
+    run.check("there are no streams in this version (queue 'q' in vhost 'v')" in printed, printed)
+    status, printed = start('--check-config', '--set', 'load_definitions=' + bad, '--set',
+                            'definitions.skip_unsupported=true')
+    run.check_equal(status, 0, printed)
+    run.check('left out' in printed and 'bad.json can be imported' in printed, printed)
+    run.check(not os.path.exists(path('data')), 'the check made a data directory')
+
+
+def test_a_new_data_directory_always_has_a_user():
+    for text in ('{}', '', '{"vhosts": [{"name": "/"}]}'):
+        with leveret.Broker(args=['--definitions', write('no-user.json', text)]) as broker:
+            rawamqp.Raw(broker.port).start().login().expect(0, 'connection.tune')
+
+
+def test_default_user_on_a_used_directory_is_reported():
+    with leveret.Broker() as broker:
+        broker.settings['default_user'] = 'bob'
+        broker.restart()
+        run.check("user 'bob' is not in it" in broker.log(), broker.log())
+
+
+def test_the_log_says_what_has_started():
+    with leveret.Broker() as broker:
+        broker.wait_for_log('Ready for clients')
+        for text in ('Leveret ', 'pid %d' % broker.pid, 'data directory /'):
+            run.check(text in broker.log(), '%r is not in the log' % text)
+
+
 def test_only_listed_mechanisms_log_in():
     with leveret.Broker(settings={'auth_mechanisms.1': 'AMQPLAIN',
                                   'auth_mechanisms.2': 'EXTERNAL'}) as broker:

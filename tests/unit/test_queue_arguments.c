@@ -388,26 +388,6 @@ START_TEST(test_an_argument_nobody_knows_is_kept_and_listed_once)
 }
 END_TEST
 
-START_TEST(test_arguments_without_effect_are_named_for_imports)
-{
-    struct amqp_table_writer writer = { 0 };
-    struct amqp_table_iter iter;
-    struct amqp_str name;
-
-    amqp_table_put_int(&writer, "x-message-ttl", 1);
-    amqp_table_put_str(&writer, "x-max-age", AMQP_STR("1h"));
-    amqp_table_put_str(&writer, "x-queue-type", AMQP_STR("stream"));
-    amqp_table_put_int(&writer, "x-delivery-limit", 1);
-    iter = amqp_table_begin(amqp_table_written(&writer));
-    ck_assert(queue_arguments_unsupported(&iter, &name));
-    ck_assert(amqp_str_equal(name, AMQP_STR("x-max-age")));
-    ck_assert(queue_arguments_unsupported(&iter, &name));
-    ck_assert(amqp_str_equal(name, AMQP_STR("x-queue-type")));
-    ck_assert(!queue_arguments_unsupported(&iter, &name));
-    amqp_table_writer_release(&writer);
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("queue_arguments");
@@ -427,7 +407,6 @@ int main(void)
     tcase_add_loop_test(tests, test_the_default_queue_type_becomes_an_argument, 0,
                         (int)N_ELEMENTS(defaults));
     tcase_add_test(tests, test_an_argument_nobody_knows_is_kept_and_listed_once);
-    tcase_add_test(tests, test_arguments_without_effect_are_named_for_imports);
     suite_add_tcase(suite, tests);
     return unit_run(suite);
 }
