@@ -103,6 +103,7 @@ void broker_begin(struct broker *broker, uint64_t now_ms, uint64_t wall_ms)
     broker->now_ms = now_ms;
     broker->wall_ms = wall_ms;
     broker->dead_letter_work = 0;
+    broker->route.work = 0;
 }
 
 static void dispatch_queues(struct broker *broker)

@@ -163,7 +163,8 @@ static inline void peer_setup(void)
     peer_broker_start();
     ck_assert_int_eq(
         broker_put_vhost(broker, AMQP_STR("v"), (struct amqp_table){ NULL, 0 }, &vhost), 0);
-    ck_assert_int_eq(broker_put_user(broker, "guest", AUTH_HASHING_SHA256, PEER_HASH, "", -1, -1), 0);
+    ck_assert_int_eq(
+        broker_put_user(broker, "guest", AUTH_HASHING_SHA256, PEER_HASH, "", -1, -1), 0);
     ck_assert_int_eq(
         broker_put_permissions(broker, "guest", "v", ".*", ".*", ".*", text, sizeof text), 0);
 }

@@ -183,7 +183,8 @@ static const struct amqp_table none = { NULL, 0 };
 static void topic_keys(void)
 {
     for (size_t i = 0; i < N_ELEMENTS(keys) * N_ELEMENTS(keys) * 4; i++) {
-        const char *first = keys[i / 4 / N_ELEMENTS(keys)], *second = keys[i / 4 % N_ELEMENTS(keys)];
+        const char *first = keys[i / 4 / N_ELEMENTS(keys)];
+        const char *second = keys[i / 4 % N_ELEMENTS(keys)];
 
         declare_exchange((struct amqp_exchange_declare){ .exchange = AMQP_STR("t"),
                                                          .type = AMQP_STR("topic") });
