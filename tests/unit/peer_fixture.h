@@ -27,7 +27,7 @@ struct peer {
     bool paused, closed;
     uint32_t answers[PEER_ANSWERS_MAX]; /* the last methods that came, by id */
     size_t n_answers;                   /* all that came */
-    uint32_t message_count;             /* of the last queue.delete-ok or declare-ok */
+    uint32_t message_count;             /* of the last delete-ok, purge-ok, declare-ok */
     uint16_t reply_code;                /* of the last channel.close or connection.close */
     char reply_text[256];
     uint8_t *waiting; /* frames */
@@ -42,6 +42,7 @@ static struct store *peer_store;
 static struct broker *broker;
 static struct vhost *vhost;
 static struct broker_settings peer_settings;
+static bool peer_commits_each_turn; /* as if a publisher waited in every turn */
 
 /* --- answers --- */
 
@@ -67,6 +68,8 @@ static void peer_send_method(void *context, uint16_t channel, const void *method
     peer->answers[peer->n_answers++ % PEER_ANSWERS_MAX] = *(const uint32_t *)method;
     if (*(const uint32_t *)method == AMQP_ID_queue_delete_ok)
         peer->message_count = answer->queue_delete_ok.message_count;
+    if (*(const uint32_t *)method == AMQP_ID_queue_purge_ok)
+        peer->message_count = answer->queue_purge_ok.message_count;
     if (*(const uint32_t *)method == AMQP_ID_queue_declare_ok)
         peer->message_count = answer->queue_declare_ok.message_count;
     if (*(const uint32_t *)method == AMQP_ID_channel_close)
@@ -194,8 +197,10 @@ static inline void peer_crash(void)
 /* Returns what broker_end() says: 0 when it has more to do at once. */
 static inline int peer_turn(void)
 {
-    int wait_ms = broker_end(broker);
+    int wait_ms;
 
+    broker->commit_wanted = broker->commit_wanted || peer_commits_each_turn;
+    wait_ms = broker_end(broker);
     broker_begin(broker, broker->now_ms + 1, broker->wall_ms + 1);
     store_poll(peer_store);
     return wait_ms;

@@ -106,6 +106,8 @@ static void teardown(void)
 static void say(const void *method, uint32_t answer)
 {
     peer_say(speaker, CHANNEL, method);
+    while (speaker->paused) /* deleting takes turns */
+        peer_turn();
     ck_assert_msg(peer_answer(speaker) == answer, "method %x is answered with %x %s",
                   *(const uint32_t *)method, peer_answer(speaker), speaker->reply_text);
 }
