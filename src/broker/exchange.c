@@ -285,7 +285,8 @@ int exchange_declare(struct vhost *vhost, const struct exchange_properties *prop
     }
     if (vhost_is_deleting_exchange(vhost, properties->name))
         return amqp_raise(err, AMQP_RESOURCE_LOCKED,
-                          "exchange '%.*s' in vhost '%s' is being deleted", AMQP_STR_ARG(properties->name), vhost->name);
+                          "exchange '%.*s' in vhost '%s' is being deleted",
+                          AMQP_STR_ARG(properties->name), vhost->name);
     typed.type = type;
     rc = check_new(vhost, &typed, err);
     if (rc)
