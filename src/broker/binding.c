@@ -11,6 +11,7 @@
 #include <utlist.h>
 
 #include "amqp/wire.h"
+#include "broker/broker.h"
 #include "broker/exchange-internal.h"
 #include "broker/meta.h"
 #include "broker/route.h"
@@ -165,33 +166,42 @@ void binding_free(struct binding *binding)
     free(binding);
 }
 
-void binding_drop(struct binding *binding, struct exchange **doomed)
+void binding_drop(struct binding *binding)
 {
     struct exchange *source = binding->source;
 
     if (binding->durable)
         meta_delete_binding(binding);
     binding_free(binding);
-    if (!source->auto_delete || source->bindings || source->deleted)
-        return;
-    source->deleted = true;
-    source->deleted_next = *doomed;
-    *doomed = source;
+    if (source->auto_delete && !source->bindings && !source->destination.deleted)
+        exchange_begin_deletion(source);
 }
 
 void binding_remove(struct binding *binding)
 {
-    struct exchange *doomed = NULL;
+    struct broker *broker = vhost_of(binding->source)->broker;
+    uint64_t since = broker->deletions.begun;
 
-    binding_drop(binding, &doomed);
-    exchange_delete_doomed(doomed);
+    binding_drop(binding);
+    deletion_run_begun(broker, since);
 }
 
 void destination_unbind_all(struct destination *destination)
 {
-    struct exchange *doomed = NULL;
+    while (destination->bindings) {
+        destination->vhost->broker->deletions.steps++;
+        binding_drop(destination->bindings);
+    }
+}
 
-    while (destination->bindings)
-        binding_drop(destination->bindings, &doomed);
-    exchange_delete_doomed(doomed);
+bool destination_unbind(struct destination *destination)
+{
+    struct broker *broker = destination->vhost->broker;
+
+    while (destination->bindings) {
+        if (!deletion_step(broker))
+            return false;
+        binding_drop(destination->bindings);
+    }
+    return true;
 }

@@ -53,6 +53,8 @@ int broker_new(const struct broker_settings *settings, struct broker **ret_broke
         broker->settings.resident_bytes_max = BOUND_RESIDENT_BYTES;
     if (!settings->discards_max)
         broker->settings.discards_max = BOUND_DISCARDS;
+    if (!settings->deletion_steps_max)
+        broker->settings.deletion_steps_max = BOUND_DELETION_STEPS;
     broker->topology_generation = 1;
     route_init(&broker->route);
     route_init(&broker->dead_letter_route);
@@ -88,6 +90,7 @@ void broker_free(struct broker *broker)
         queue_unref(queue);
     queue_fetch_abandon_all(broker);
     dead_letter_release_all(broker);
+    deletion_release_all(broker);
     HASH_ITER(by_name, broker->vhosts, vhost, next)
         vhost_free(vhost);
     broker_free_parameters(broker);
@@ -103,6 +106,8 @@ void broker_begin(struct broker *broker, uint64_t now_ms, uint64_t wall_ms)
     broker->now_ms = now_ms;
     broker->wall_ms = wall_ms;
     broker->dead_letter_work = 0;
+    broker->route.work = 0;
+    broker->deletions.steps = 0;
 }
 
 static void dispatch_queues(struct broker *broker)
@@ -110,7 +115,7 @@ static void dispatch_queues(struct broker *broker)
     struct queue *queue;
 
     while ((queue = next_to_dispatch(broker))) {
-        if (!queue->deleted)
+        if (!queue->destination.deleted)
             queue_dispatch(queue);
         queue_unref(queue);
     }
@@ -242,10 +247,12 @@ static void resume_publishers(struct broker *broker)
 int broker_end(struct broker *broker)
 {
     int seal_ms, timer_ms;
-    bool more_policies;
+    bool more_policies, at_once;
 
-    timers_run(&broker->timers, broker->now_ms);
+    timers_run_some(&broker->timers, broker->now_ms, BOUND_TIMERS_A_TURN);
     more_policies = policy_apply_some(broker, POLICY_SLICE_QUEUES);
+    deletion_run(broker);
+    connection_resume_waiting(broker);
     do {
         dispatch_queues(broker);
         dead_letter_run(broker);
@@ -254,7 +261,8 @@ int broker_end(struct broker *broker)
         resume_publishers(broker);
     release_confirms(broker);
     seal_ms = broker->store ? seal_if_due(broker) : -1;
-    timer_ms = more_policies || dead_letter_pending(broker) ? 0 : until_next_timer(broker);
+    at_once = more_policies || dead_letter_pending(broker) || deletion_wants_turn(broker);
+    timer_ms = at_once ? 0 : until_next_timer(broker);
     return seal_ms < 0 || (timer_ms >= 0 && timer_ms < seal_ms) ? timer_ms : seal_ms;
 }
 

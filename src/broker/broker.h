@@ -14,6 +14,7 @@
 #include "amqp/base.h"
 #include "amqp/reply.h"
 #include "auth/auth.h"
+#include "broker/deletion.h"
 #include "broker/parameters.h"
 #include "broker/route.h"
 #include "broker/timers.h"
@@ -25,6 +26,7 @@ struct connection;
 struct dead_letter;
 struct direct_reply;
 struct fetch;
+struct waiting_frame;
 
 /** struct broker_settings - copied by broker_new(); strings borrowed for the broker's life */
 struct broker_settings {
@@ -42,6 +44,7 @@ struct broker_settings {
     uint32_t resident_messages_max;     /* of a queue, before stored ones leave memory; 0: BOUND_ */
     uint64_t resident_bytes_max;        /* the same for octets; 0: BOUND_RESIDENT_BYTES */
     uint32_t discards_max;              /* of a queue, being read; 0: BOUND_DISCARDS */
+    uint32_t deletion_steps_max;        /* a turn (deletion.h); 0: BOUND_DELETION_STEPS */
     const char *default_queue_type;     /* where vhost and client name none; NULL: classic */
     uint64_t connections_max, channels_max; /* of the node; 0: no limit, as in all of these */
     uint64_t vhosts_max, queues_max, exchanges_max, bindings_max;
@@ -97,6 +100,9 @@ struct broker {
     uint64_t open_since_ms;         /* when the open commit got its first change; 0: empty */
     struct timers timers;           /* queues' deadlines, by now_ms */
     size_t dead_letter_work;   /* done in this turn */
+    struct deletions deletions;
+    uint32_t orphaning_count;  /* connections that have ended and have exclusive queues left */
+    struct waiting_frame *waiting_frames; /* for the end of deletions (connection_wait.c) */
     struct fetch *fetches;     /* reads under way (queue_fetch.c) */
     struct dead_letter *dead_letters, *dead_letters_last; /* noted, to be routed (dead_letter.h) */
     struct route dead_letter_route; /* scratch, for dead letters */

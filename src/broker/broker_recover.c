@@ -14,6 +14,7 @@
 
 #include "broker/broker.h"
 #include "broker/components.h"
+#include "broker/exchange-internal.h"
 #include "broker/meta-internal.h"
 #include "broker/policy.h"
 #include "broker/queue.h"
@@ -22,13 +23,21 @@
 struct recovered_queue {
     struct hash_link by_id;
     struct queue *queue;
+    bool left_over; /* its deletion had begun */
     struct recovered_queue *next;
+};
+
+/* An exchange whose deletion had begun. */
+struct left_over_exchange {
+    struct exchange *exchange;
+    struct left_over_exchange *next;
 };
 
 struct recovery {
     struct broker *broker;
     struct hash_table by_id;
     struct recovered_queue *queues;
+    struct left_over_exchange *left_over_exchanges;
     struct queue *last; /* entries come queue by queue */
     char *error_text;
     size_t error_text_size;
@@ -214,12 +223,32 @@ static int recover_topic_permission(struct recovery *recovery, const struct reco
                                       recovery->error_text, recovery->error_text_size);
 }
 
+/* Its deletion had begun when the broker stopped. */
+static bool is_left_over(const struct record *record)
+{
+    bool deleting;
+
+    return get_bool(record, "deleting", &deleting) && deleting;
+}
+
+static int note_left_over(struct recovery *recovery, struct exchange *exchange)
+{
+    struct left_over_exchange *left_over = malloc(sizeof *left_over);
+
+    if (!left_over)
+        return -ENOMEM;
+    *left_over = (struct left_over_exchange){ exchange, recovery->left_over_exchanges };
+    recovery->left_over_exchanges = left_over;
+    return 0;
+}
+
 static int recover_exchange(struct recovery *recovery, const struct record *record)
 {
     struct vhost *vhost = broker_find_vhost(recovery->broker, record->key.names[0]);
     struct exchange_properties properties = { .name = record->key.names[1], .durable = true };
     struct exchange *exchange;
     struct amqp_str type;
+    int rc;
 
     if (!vhost || !get_str(record, "type", &type) ||
         !get_bool(record, "auto_delete", &properties.auto_delete) ||
@@ -230,7 +259,8 @@ static int recover_exchange(struct recovery *recovery, const struct record *reco
     if (!properties.type)
         return fail(recovery, -EBADMSG, "exchange '%.*s' in vhost '%s' has the unknown type '%.*s'",
                     AMQP_STR_ARG(properties.name), vhost->name, AMQP_STR_ARG(type));
-    return exchange_new(vhost, &properties, &exchange);
+    rc = exchange_new(vhost, &properties, &exchange);
+    return !rc && is_left_over(record) ? note_left_over(recovery, exchange) : rc;
 }
 
 static bool is_left_out(const struct record *record, const char *name)
@@ -240,7 +270,7 @@ static bool is_left_out(const struct record *record, const char *name)
     return !amqp_table_get(record->value, amqp_str_from(name), &value);
 }
 
-static int remember_queue(struct recovery *recovery, struct queue *queue)
+static int remember_queue(struct recovery *recovery, struct queue *queue, bool left_over)
 {
     struct recovered_queue *recovered = calloc(1, sizeof *recovered);
 
@@ -251,6 +281,7 @@ static int remember_queue(struct recovery *recovery, struct queue *queue)
         return -ENOMEM;
     }
     recovered->queue = queue;
+    recovered->left_over = left_over;
     recovered->next = recovery->queues;
     recovery->queues = recovered;
     return store_recover_queue(recovery->broker->store, queue->id);
@@ -274,7 +305,7 @@ static int recover_queue(struct recovery *recovery, const struct record *record)
         return -EBADMSG;
     properties.id = (uint64_t)id;
     rc = queue_new(vhost, &properties, &queue);
-    return rc ? rc : remember_queue(recovery, queue);
+    return rc ? rc : remember_queue(recovery, queue, is_left_over(record));
 }
 
 static int recover_binding(struct recovery *recovery, const struct record *record)
@@ -427,7 +458,20 @@ static int on_entry(void *context, const struct store_entry *entry)
     return queue_recover_entry(recovery->last, entry);
 }
 
-static void finish_queues(struct recovery *recovery)
+/* @usable: everything has been recovered */
+static void finish_exchanges(struct recovery *recovery, bool usable)
+{
+    while (recovery->left_over_exchanges) {
+        struct left_over_exchange *left_over = recovery->left_over_exchanges;
+
+        if (usable)
+            exchange_begin_deletion(left_over->exchange);
+        recovery->left_over_exchanges = left_over->next;
+        free(left_over);
+    }
+}
+
+static void finish_queues(struct recovery *recovery, bool usable)
 {
     while (recovery->queues) {
         struct recovered_queue *recovered = recovery->queues;
@@ -436,7 +480,10 @@ static void finish_queues(struct recovery *recovery)
 
         if (queue->next_sequence < next)
             queue->next_sequence = next;
-        queue_wake(queue); /* what has expired meanwhile leaves in the first turn */
+        if (recovered->left_over && usable)
+            queue_delete(queue);
+        else
+            queue_wake(queue); /* what has expired meanwhile leaves in the first turn */
         recovery->queues = recovered->next;
         hash_table_remove(&recovery->by_id, &recovered->by_id);
         free(recovered);
@@ -457,7 +504,9 @@ int broker_attach_store(struct broker *broker, struct store *store, char *error_
     rc = store_recover(store, &visitor, &recovery);
     if (rc && !error_text[0])
         (void)fail(&recovery, rc, "cannot read the store: %s", strerror(-rc));
-    finish_queues(&recovery);
+    finish_exchanges(&recovery, rc == 0);
+    finish_queues(&recovery, rc == 0);
+    deletion_finish_all(broker);
     if (!rc && !apply_policies(broker))
         rc = fail(&recovery, -ENOMEM, "no memory to apply the policies");
     if (rc)

@@ -24,6 +24,7 @@ enum {
     PROPERTIES_ASKED = AMQP_PROPERTY_HEADERS | AMQP_PROPERTY_EXPIRATION | AMQP_PROPERTY_USER_ID |
                        AMQP_PROPERTY_REPLY_TO,
     OPEN_COMMIT_BYTES_MAX = 32 * 1024 * 1024, /* publishers wait for the disk past this */
+    ROUTE_WORK_A_TURN = 1000000, /* steps of matching: 1 to 3 ms; publishers wait past this */
 };
 
 static uint64_t publish_generation(const struct channel *channel)
@@ -199,6 +200,8 @@ static int publish_by_headers(struct channel *channel, struct exchange *exchange
     rc = route_message(route, exchange, keys->keys, keys->n_keys);
     if (rc)
         return rc;
+    if (UNLIKELY(route->work > ROUTE_WORK_A_TURN))
+        connection_hold_back(channel->connection); /* to the end of the turn */
     if (keys->has_bcc) {
         rc = message_without_bcc(message, properties, &without_bcc);
         if (rc)

@@ -87,6 +87,23 @@ static int check_any_permission(struct channel *channel, bool is_exchange, struc
     return check_permission(channel, PERMISSION_READ, is_exchange, name, err);
 }
 
+/* What a handler has deleted since deletions.begun was @since is answered when it is gone. */
+static int wait_for_deletions(struct channel *channel, uint64_t since, uint32_t message_count)
+{
+    struct connection *connection = channel->connection;
+
+    if (!deletion_is_due(connection->broker, since))
+        return 0;
+    return connection_wait(connection, (struct connection_wait){ .performed = true,
+                                                                 .message_count = message_count });
+}
+
+/* A name that is being deleted is declared when it is free. */
+static int wait_for_name(struct channel *channel)
+{
+    return connection_wait(channel->connection, (struct connection_wait){ .performed = false });
+}
+
 static int declare_exchange_passively(struct channel *channel, struct amqp_str name,
                                       struct amqp_error *err)
 {
@@ -108,6 +125,8 @@ int handle_exchange_declare(struct channel *channel, const union amqp_method *me
 
     if (name.size == 0)
         return raise_default_exchange(err);
+    if (!declare->passive && vhost_is_deleting_exchange(vhost, name))
+        return wait_for_name(channel);
     if (declare->passive) {
         rc = declare_exchange_passively(channel, name, err);
     } else {
@@ -135,9 +154,12 @@ static int delete_exchange(struct channel *channel, struct amqp_str name, bool i
                            struct amqp_error *err)
 {
     struct vhost *vhost = channel->connection->vhost;
+    uint64_t since = vhost->broker->deletions.begun;
     struct exchange *exchange;
     int rc;
 
+    if (connection_take_performed(channel->connection, NULL))
+        return 0;
     if (name.size == 0)
         return raise_default_exchange(err);
     rc = check_permission(channel, PERMISSION_CONFIGURE, true, name, err);
@@ -154,7 +176,7 @@ static int delete_exchange(struct channel *channel, struct amqp_str name, bool i
         return amqp_raise(err, AMQP_PRECONDITION_FAILED, "exchange '%.*s' in vhost '%s' in use",
                           AMQP_STR_ARG(name), vhost->name);
     exchange_delete(exchange);
-    return 0;
+    return wait_for_deletions(channel, since, 0);
 }
 
 int handle_exchange_delete(struct channel *channel, const union amqp_method *method,
@@ -254,10 +276,14 @@ static int unbind(struct channel *channel, const struct bind_names *names, struc
     struct vhost *vhost = channel->connection->vhost;
     struct binding_request request = { .key = names->key, .arguments = names->arguments };
     struct exchange *destination = NULL;
+    uint64_t since = vhost->broker->deletions.begun;
     struct binding *binding;
     struct queue *queue = NULL;
-    int rc = check_bind(channel, names, err);
+    int rc;
 
+    if (connection_take_performed(channel->connection, NULL))
+        return 0;
+    rc = check_bind(channel, names, err);
     if (rc)
         return rc;
     request.source = vhost_get_exchange(vhost, names->source);
@@ -273,9 +299,10 @@ static int unbind(struct channel *channel, const struct bind_names *names, struc
         return 0;
     if (queue)
         rc = queue_check_access(queue, channel->connection, err);
-    if (!rc)
-        binding_remove(binding);
-    return rc;
+    if (rc)
+        return rc;
+    binding_remove(binding);
+    return wait_for_deletions(channel, since, 0);
 }
 
 static struct bind_names exchange_names(const struct amqp_exchange_bind *bind)
@@ -453,6 +480,8 @@ int handle_queue_declare(struct channel *channel, const union amqp_method *metho
 
     if (direct_reply_is_bare(name) || direct_reply_is_name(name))
         return declare_reply_name(channel, name, declare->no_wait, err);
+    if (!declare->passive && vhost_is_deleting_queue(channel->connection->vhost, name))
+        return wait_for_name(channel);
     if (declare->passive)
         rc = declare_queue_passively(channel, name, err, &queue);
     else
@@ -470,16 +499,18 @@ int handle_queue_declare(struct channel *channel, const union amqp_method *metho
     return 0;
 }
 
-int handle_queue_purge(struct channel *channel, const union amqp_method *method,
-                       struct amqp_error *err)
+static int purge(struct channel *channel, struct amqp_str queue_name, struct amqp_error *err,
+                 uint32_t *ret_count)
 {
     struct connection *connection = channel->connection;
+    uint64_t since = connection->broker->deletions.begun;
     struct amqp_str name;
     struct queue *queue;
-    uint32_t count;
     int rc;
 
-    rc = channel_queue_name(channel, method->queue_purge.queue, err, &name);
+    if (connection_take_performed(connection, ret_count))
+        return 0;
+    rc = channel_queue_name(channel, queue_name, err, &name);
     if (!rc)
         rc = check_permission(channel, PERMISSION_READ, false, name, err);
     if (!rc)
@@ -488,7 +519,18 @@ int handle_queue_purge(struct channel *channel, const union amqp_method *method,
         rc = queue_check_access(queue, connection, err);
     if (rc)
         return rc;
-    count = queue_purge(queue);
+    *ret_count = queue_purge(queue);
+    return wait_for_deletions(channel, since, *ret_count);
+}
+
+int handle_queue_purge(struct channel *channel, const union amqp_method *method,
+                       struct amqp_error *err)
+{
+    uint32_t count;
+    int rc = purge(channel, method->queue_purge.queue, err, &count);
+
+    if (rc)
+        return rc;
     if (!method->queue_purge.no_wait)
         channel_send(channel, &(struct amqp_queue_purge_ok){ .id = AMQP_ID_queue_purge_ok,
                                                              .message_count = count });
@@ -507,12 +549,11 @@ static int check_delete(struct queue *queue, const struct amqp_queue_delete *del
     return 0;
 }
 
-int handle_queue_delete(struct channel *channel, const union amqp_method *method,
-                        struct amqp_error *err)
+/* The queue that is to be deleted; NULL where there is none. */
+static int find_to_delete(struct channel *channel, const struct amqp_queue_delete *delete,
+                          struct amqp_error *err, struct queue **ret_queue)
 {
-    const struct amqp_queue_delete *delete = &method->queue_delete;
     struct connection *connection = channel->connection;
-    struct amqp_queue_delete_ok ok = { .id = AMQP_ID_queue_delete_ok };
     struct amqp_str name;
     struct queue *queue;
     int rc;
@@ -531,11 +572,34 @@ int handle_queue_delete(struct channel *channel, const union amqp_method *method
         rc = check_delete(queue, delete, err);
         if (rc)
             return rc;
-        ok.message_count = queue_ready_count(queue);
     }
-    if (!delete->no_wait)
-        channel_send(channel, &ok); /* before the basic.cancel of the channel's own consumer */
-    if (queue)
-        queue_delete(queue);
+    *ret_queue = queue;
     return 0;
+}
+
+/* The answer goes out before the basic.cancel of the channel's own consumer. */
+int handle_queue_delete(struct channel *channel, const union amqp_method *method,
+                        struct amqp_error *err)
+{
+    const struct amqp_queue_delete *delete = &method->queue_delete;
+    struct amqp_queue_delete_ok ok = { .id = AMQP_ID_queue_delete_ok };
+    uint64_t since = channel->connection->broker->deletions.begun;
+    struct queue *queue = NULL;
+    bool unlinked = false;
+    int rc = 0;
+
+    if (!connection_take_performed(channel->connection, &ok.message_count))
+        rc = find_to_delete(channel, delete, err, &queue);
+    if (rc)
+        return rc;
+    if (queue) {
+        ok.message_count = queue_ready_count(queue);
+        unlinked = queue_unlink(queue);
+        rc = wait_for_deletions(channel, since, ok.message_count);
+    }
+    if (!rc && !delete->no_wait)
+        channel_send(channel, &ok);
+    if (unlinked)
+        queue_empty(queue);
+    return rc;
 }

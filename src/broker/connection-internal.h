@@ -4,6 +4,8 @@
 #ifndef BROKER_CONNECTION_INTERNAL_H
 #define BROKER_CONNECTION_INTERNAL_H
 
+#include <errno.h>
+
 #include "broker/channel.h"
 #include "broker/connection.h"
 
@@ -22,6 +24,16 @@ enum connection_pause {
     CONNECTION_PAUSE_ALARM = 1, /* memory or disk */
     CONNECTION_PAUSE_STORE = 2, /* the open commit is overfull, or dead letters are */
     CONNECTION_PAUSE_GET = 4,   /* a basic.get waits for a read */
+    CONNECTION_PAUSE_DELETION = 8, /* a frame waits for the end of a deletion */
+};
+
+/* What a handler returns after connection_wait(). */
+enum { CONNECTION_WAITS = -EINPROGRESS };
+
+/** struct connection_wait - why the frame that is being received has to wait for a deletion */
+struct connection_wait {
+    bool performed;         /* what it asks for is being done: it is only to be answered */
+    uint32_t message_count; /* for the answer */
 };
 
 struct connection {
@@ -49,6 +61,10 @@ struct connection {
     const struct permissions *permissions; /* valid while auth_generation is... */
     uint64_t permissions_generation;
     struct queue_rare *exclusive_queues; /* of them, by owned_next */
+    struct deletion deletion;    /* of its exclusive queues, at its end */
+    bool freed;                  /* as soon as they are gone */
+    struct connection_wait wait; /* of the frame that is being received */
+    struct waiting_frame *waiting; /* NULL: none */
     char *name;
     uint8_t *client_properties;  /* the table as it came, for management; owned */
     size_t client_properties_bytes;
@@ -59,7 +75,11 @@ struct connection {
 int connection_check_permission(struct connection *connection, enum permission what,
                                 bool is_exchange, struct amqp_str name, struct amqp_error *err);
 
-/** connection_shut_down() - channels and exclusive queues go, its place in the vhost is free; idempotent */
+/**
+ * connection_shut_down() - channels and exclusive queues go, its place in the vhost is free
+ *
+ * Idempotent. Very many queues go in later turns; nobody finds them by then (queue_is_orphan()).
+ */
 void connection_shut_down(struct connection *connection);
 /** connection_close() - shut down, enter closing or closed, tell the owner of the socket */
 void connection_close(struct connection *connection, enum connection_close_how how);
@@ -74,6 +94,20 @@ void connection_unblock(struct connection *connection);
 /** connection_pause(), connection_resume() - one reason to stop reading comes or goes */
 void connection_pause(struct connection *connection, enum connection_pause why);
 void connection_resume(struct connection *connection, enum connection_pause why);
+
+/**
+ * connection_wait() - the frame that is being received waits until the deletions that have begun
+ *                     have ended; then it is received again
+ *
+ * Return: CONNECTION_WAITS, for the handler to return.
+ */
+int connection_wait(struct connection *connection, struct connection_wait wait);
+/** connection_take_performed() - whether the frame is being received only to be answered */
+bool connection_take_performed(struct connection *connection, uint32_t *ret_message_count);
+/** connection_keep_frame() - a handler has returned CONNECTION_WAITS for it; 0 or -ENOMEM */
+int connection_keep_frame(struct connection *connection, const struct amqp_frame *frame);
+/** connection_drop_waiting() - the connection is freed */
+void connection_drop_waiting(struct connection *connection);
 
 /** connection_hold_back() - pause until the store, and the dead letters, have caught up */
 void connection_hold_back(struct connection *connection);

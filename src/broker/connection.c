@@ -43,6 +43,51 @@ int connection_new(struct broker *broker, const struct channel_ops *ops, void *p
     return 0;
 }
 
+static void forget(struct connection *connection)
+{
+    if (connection->freed)
+        free(connection);
+}
+
+static bool advance_deletion(struct deletion *deletion)
+{
+    struct connection *connection = CONTAINER_OF(deletion, struct connection, deletion);
+    struct broker *broker = connection->broker;
+
+    while (connection->exclusive_queues) {
+        if (!deletion_step(broker))
+            return false;
+        queue_delete(connection->exclusive_queues->queue);
+    }
+    broker->orphaning_count--;
+    *deletion = (struct deletion){ 0 };
+    forget(connection);
+    return true;
+}
+
+static void release_deletion(struct deletion *deletion)
+{
+    struct connection *connection = CONTAINER_OF(deletion, struct connection, deletion);
+
+    while (connection->exclusive_queues)
+        queue_destroy(connection->exclusive_queues->queue);
+    forget(connection);
+}
+
+static void delete_exclusive_queues(struct connection *connection)
+{
+    struct broker *broker = connection->broker;
+    uint64_t since = broker->deletions.begun;
+
+    if (!connection->exclusive_queues || deletion_has_begun(&connection->deletion))
+        return;
+    broker->orphaning_count++;
+    connection->deletion.advance = advance_deletion;
+    connection->deletion.release = release_deletion;
+    deletion_begin(broker, &connection->deletion);
+    deletion_run_begun(broker, since);
+}
+
 void connection_shut_down(struct connection *connection)
 {
     struct channel *channel, *next;
@@ -50,8 +95,7 @@ void connection_shut_down(struct connection *connection)
     connection->shut_down = true;
     HASH_ITER(by_number, connection->channels, channel, next)
         channel_free(channel);
-    while (connection->exclusive_queues)
-        queue_delete(connection->exclusive_queues->queue);
+    delete_exclusive_queues(connection);
     if (connection->counted) {
         connection->vhost->connection_count--;
         connection->user->connections--;
@@ -67,10 +111,13 @@ void connection_free(struct connection *connection)
     connection_shut_down(connection);
     DL_DELETE(broker->connections, connection);
     broker->connection_count--;
+    connection_drop_waiting(connection);
     free(connection->user_name);
     free(connection->client_properties);
     free(connection->name);
-    free(connection);
+    connection->freed = true;
+    if (!deletion_has_begun(&connection->deletion))
+        forget(connection);
 }
 
 void connection_close(struct connection *connection, enum connection_close_how how)
@@ -363,6 +410,8 @@ void connection_receive(struct connection *connection, const struct amqp_frame *
         rc = receive_handshake(connection, frame, &err);
     else if (connection->state == CONNECTION_CLOSING)
         receive_closing(connection, frame);
+    if (UNLIKELY(rc == CONNECTION_WAITS))
+        rc = connection_keep_frame(connection, frame);
     if (LIKELY(rc == 0))
         return;
     if (rc < 0) {

@@ -101,6 +101,9 @@ size_t connection_look_ahead(struct connection *connection, struct amqp_bytes re
 void connection_receive_bad(struct connection *connection, enum amqp_scan scan,
                             const struct amqp_frame *frame, uint8_t end_octet);
 
+/** connection_resume_waiting() - frames whose deletions have ended go on (connection_wait.c) */
+void connection_resume_waiting(struct broker *broker);
+
 /** connection_is_closed() - nothing more is to be read from the socket */
 bool connection_is_closed(const struct connection *connection);
 /** connection_wants_input() - false while paused or closed */

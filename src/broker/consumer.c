@@ -188,7 +188,8 @@ void consumer_release_delivery(struct consumer *consumer)
 
 void queue_after_cancel(struct queue *queue)
 {
-    if (queue->auto_delete && queue->had_consumer && queue->consumer_count == 0 && !queue->deleted)
+    if (queue->auto_delete && queue->had_consumer && queue->consumer_count == 0 &&
+        !queue->destination.deleted)
         queue_delete(queue);
 }
 
@@ -201,13 +202,16 @@ static struct consumer *any_consumer(const struct queue *queue)
     return queue->rare ? queue->rare->waiting_consumers : NULL;
 }
 
-void queue_cancel_consumers(struct queue *queue)
+bool queue_cancel_consumers(struct queue *queue)
 {
     struct consumer *consumer;
 
     while ((consumer = any_consumer(queue))) {
+        if (!deletion_step(queue_vhost(queue)->broker))
+            return false;
         channel_notify_cancel(consumer->channel,
                               (struct amqp_str){ consumer->tag, consumer->tag_bytes });
         consumer_cancel(consumer);
     }
+    return true;
 }

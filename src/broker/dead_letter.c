@@ -18,7 +18,8 @@
 #include "broker/queue-internal.h"
 #include "broker/sender_selected.h"
 
-enum { WORK_A_TURN = 512 }; /* letters and their targets: a few milliseconds */
+/* WORK_A_TURN: letters, their targets, and steps of matching: a few milliseconds. */
+enum { WORK_A_TURN = 512, ROUTE_STEPS_PER_WORK = 2048 };
 
 struct dead_letter {
     struct queue *queue; /* referenced: it may be deleted meanwhile */
@@ -143,7 +144,9 @@ static int publish(struct dead_letter *letter, struct exchange *exchange, struct
     struct route *route = &queue_vhost(letter->queue)->broker->dead_letter_route;
     int rc = find_targets(exchange, message);
 
-    queue_vhost(letter->queue)->broker->dead_letter_work += route->n_queues;
+    queue_vhost(letter->queue)->broker->dead_letter_work +=
+        route->n_queues + route->work / ROUTE_STEPS_PER_WORK;
+    route->work = 0;
     for (size_t i = 0; i < route->n_queues && !rc; i++) {
         if (!is_cycle(letter->queue, message, letter->reason, route->queues[i]))
             rc = push(route->queues[i], message);

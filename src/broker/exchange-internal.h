@@ -11,11 +11,12 @@ void binding_free(struct binding *binding);
 
 /**
  * binding_drop() - free it, and delete its record
- * @doomed: a source that is auto-delete and loses its last binding is put in front of this list
+ *
+ * A source that is auto-delete and loses its last binding begins to be deleted.
  */
-void binding_drop(struct binding *binding, struct exchange **doomed);
+void binding_drop(struct binding *binding);
 
-/** exchange_delete_doomed() - delete the exchanges of a list by deleted_next, and what follows */
-void exchange_delete_doomed(struct exchange *doomed);
+/** exchange_begin_deletion() - hide it; the rest is done when deletions are run */
+void exchange_begin_deletion(struct exchange *exchange);
 
 #endif

@@ -2,17 +2,23 @@
  * exchange.c - the life of an exchange
  *
  * Deleting one can make others go: an auto-delete exchange ends with the last binding from it, and
- * those bindings may lead to exchanges that go. So deletion works off a list (deleted_next) instead
- * of recursing: how long the chain is, is up to clients.
+ * those bindings may lead to exchanges that go. So an exchange is hidden first, and what deletes it
+ * works off a list (deletion.h) instead of recursing: how long the chain is, is up to clients.
+ *
+ * A hidden exchange keeps its name until its bindings and then its own record are deleted, so that
+ * records of the old and of a new exchange of one name never meet. If that needs more than what is
+ * left of the turn, its record says so, and the next start deletes the rest.
  */
 #include "broker/hash.h"
 
 #include "broker/exchange-internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
 #include "broker/argument_notes.h"
+#include "broker/broker.h"
 #include "broker/equivalence.h"
 #include "broker/meta.h"
 #include "broker/policy.h"
@@ -101,28 +107,74 @@ void exchange_destroy(struct exchange *exchange)
     exchange_free(exchange);
 }
 
-void exchange_delete_doomed(struct exchange *doomed)
+static bool unbind_from(struct exchange *exchange)
 {
-    while (doomed) {
-        struct exchange *exchange = doomed;
+    struct broker *broker = exchange->destination.vhost->broker;
 
-        doomed = exchange->deleted_next;
-        while (exchange->bindings)
-            binding_drop(exchange->bindings, &doomed);
-        while (exchange->destination.bindings)
-            binding_drop(exchange->destination.bindings, &doomed);
-        if (exchange->durable)
-            meta_delete_exchange(exchange);
-        leave_vhost(exchange);
-        exchange_free(exchange);
+    while (exchange->bindings) {
+        if (!deletion_step(broker))
+            return false;
+        binding_drop(exchange->bindings);
     }
+    return true;
+}
+
+static struct exchange *exchange_of(struct deletion *deletion)
+{
+    return CONTAINER_OF(deletion, struct exchange, deletion);
+}
+
+static bool advance_deletion(struct deletion *deletion)
+{
+    struct exchange *exchange = exchange_of(deletion);
+
+    if (!unbind_from(exchange) || !destination_unbind(&exchange->destination))
+        return false;
+    if (exchange->durable)
+        meta_delete_exchange(exchange);
+    leave_vhost(exchange);
+    exchange_free(exchange);
+    return true;
+}
+
+static void release_deletion(struct deletion *deletion)
+{
+    exchange_destroy(exchange_of(deletion));
+}
+
+static bool is_quick(const struct exchange *exchange)
+{
+    return (size_t)exchange->binding_count + exchange->destination.binding_count <
+           deletion_steps_left(exchange->destination.vhost->broker);
+}
+
+/* @noted: its record tells the next start to delete it, if this is not ended by then. */
+static void begin_deletion(struct exchange *exchange, bool noted)
+{
+    struct broker *broker = exchange->destination.vhost->broker;
+
+    assert(!exchange->destination.deleted);
+    exchange->destination.deleted = true;
+    broker->topology_generation++;
+    exchange->deletion.advance = advance_deletion;
+    exchange->deletion.release = release_deletion;
+    if (exchange->durable && noted)
+        (void)meta_put_exchange(exchange); /* else a crash leaves it, with fewer bindings */
+    deletion_begin(broker, &exchange->deletion);
+}
+
+void exchange_begin_deletion(struct exchange *exchange)
+{
+    begin_deletion(exchange, true);
 }
 
 void exchange_delete(struct exchange *exchange)
 {
-    exchange->deleted = true;
-    exchange->deleted_next = NULL;
-    exchange_delete_doomed(exchange);
+    struct broker *broker = exchange->destination.vhost->broker;
+    uint64_t since = broker->deletions.begun;
+
+    begin_deletion(exchange, deletion_pending(broker) || !is_quick(exchange));
+    deletion_run_begun(broker, since);
 }
 
 /* --- declaring --- */
@@ -231,6 +283,10 @@ int exchange_declare(struct vhost *vhost, const struct exchange_properties *prop
             *ret_exchange = exchange;
         return rc;
     }
+    if (vhost_is_deleting_exchange(vhost, properties->name))
+        return amqp_raise(err, AMQP_RESOURCE_LOCKED,
+                          "exchange '%.*s' in vhost '%s' is being deleted",
+                          AMQP_STR_ARG(properties->name), vhost->name);
     typed.type = type;
     rc = check_new(vhost, &typed, err);
     if (rc)

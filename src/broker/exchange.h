@@ -14,6 +14,7 @@
 #include "amqp/base.h"
 #include "amqp/reply.h"
 #include "amqp/table.h"
+#include "broker/deletion.h"
 #include "broker/hash_table.h"
 
 struct vhost;
@@ -31,6 +32,7 @@ struct destination {
     uint64_t visited;          /* route generation that has seen it: once a publish */
     uint32_t binding_count;
     bool is_exchange;
+    bool deleted;              /* hidden: not found by name, and nothing is routed to it */
     bool told_of_arguments;    /* by argument_notes.c, to the log */
 };
 
@@ -102,8 +104,7 @@ struct exchange {
     struct route_cache *cache;
     uint64_t published_in;            /* messages that came to it from publishers */
     struct exchange *pending_next;    /* of route->pending: still to be visited by this publish */
-    bool deleted;                     /* on a list by deleted_next, about to be freed */
-    struct exchange *deleted_next;
+    struct deletion deletion;
     UT_hash_handle by_name;           /* of vhost->exchanges */
 };
 
@@ -133,7 +134,9 @@ void exchange_destroy(struct exchange *exchange);
  * exchange_delete() - remove it from its vhost together with the bindings from and to it
  *
  * Sources that were auto-delete and lost their last binding with it are removed as well, and the
- * metadata of everything durable that went is deleted in the store's open commit.
+ * metadata of everything durable that went is deleted in the store's open commit. It is hidden at
+ * once; where that is much work, the rest follows in later turns (deletion.h), and its name is free
+ * when it has ended.
  */
 void exchange_delete(struct exchange *exchange);
 
@@ -168,7 +171,15 @@ int binding_restore(const struct binding_request *request, struct amqp_error *er
  * is deleted too (so @binding->source may be gone)
  */
 void binding_remove(struct binding *binding);
-/** destination_unbind_all() - remove every binding to a queue or exchange that goes away */
+/** destination_unbind_all() - remove every binding to a queue; as below */
 void destination_unbind_all(struct destination *destination);
+/**
+ * destination_unbind() - remove bindings to a queue or exchange that goes away
+ *
+ * Auto-delete sources that lose their last one begin to be deleted; the caller runs that.
+ *
+ * Return: true when none is left; false when there are no steps left for more (deletion.h).
+ */
+bool destination_unbind(struct destination *destination);
 
 #endif

@@ -250,25 +250,29 @@ static int hang(struct topic_index *index, struct topic_node *top, struct words 
     return 0;
 }
 
-static size_t count_words(struct words words)
+/* Only these have edges in the table. */
+static size_t count_literals(struct words words)
 {
     struct amqp_str word;
     size_t n = 0;
 
     while (next_word(&words, &word))
-        n++;
+        n += word_kind(word) == WORD_LITERAL;
     return n;
 }
 
-/* Put a node where the leaf at @parent's edge @word was, and the leaf below it; 0 or -ENOMEM. */
-static int split_leaf(struct topic_index *index, struct topic_node *parent, struct amqp_str word)
+/*
+ * Put a node where the leaf at @parent's edge @word was, and the leaf below it; 0 or -ENOMEM. What
+ * is reserved for the words behind @word may stay unused: the last of them can be a leaf's own.
+ */
+static int split_edge(struct topic_index *index, struct topic_node *parent, struct amqp_str word)
 {
     struct binding *leaf = find_edge(index, parent, word)->leaf;
     struct words words = leaf_words(parent, leaf);
     struct topic_edge *edge;
     struct topic_node *node;
 
-    if (!topic_edges_reserve(&index->edges, count_words(words)))
+    if (!topic_edges_reserve(&index->edges, count_literals(words)))
         return -ENOMEM;
     edge = find_edge(index, parent, word); /* stays where it is while there is room */
     node = new_node(parent, word);
@@ -281,6 +285,14 @@ static int split_leaf(struct topic_index *index, struct topic_node *parent, stru
     }
     *edge = (struct topic_edge){ edge->hash, TOPIC_EDGE_NODE, { .node = node } };
     return 0;
+}
+
+static int split_leaf(struct topic_index *index, struct topic_node *parent, struct amqp_str word)
+{
+    int rc = split_edge(index, parent, word);
+
+    topic_edges_trim(&index->edges);
+    return rc;
 }
 
 static int topic_bind_key(struct topic_index *index, struct binding *binding)

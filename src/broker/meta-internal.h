@@ -14,7 +14,8 @@
  *   policy, parameter, global parameter: vhost component name     json
  *
  * Of a queue, auto_delete is left out where it is false and arguments where there are none; both
- * may be there all the same.
+ * may be there all the same. A queue or exchange with the member `deleting`, which is true, lacks
+ * some of its bindings already: the start deletes it.
  *
  * Only what is durable is here, so that needs no member. A name in a key is its length in 4 octets,
  * big-endian, and its octets.

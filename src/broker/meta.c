@@ -111,6 +111,8 @@ int meta_put_exchange(struct exchange *exchange)
     amqp_table_put_bool(&writer, "auto_delete", exchange->auto_delete);
     amqp_table_put_bool(&writer, "internal", exchange->internal);
     put_table(&writer, exchange->arguments);
+    if (exchange->destination.deleted)
+        amqp_table_put_bool(&writer, "deleting", true);
     return meta_put(vhost->broker, STORE_KIND_EXCHANGE,
                     META_KEY(vhost->name_str, exchange->destination.name), &writer);
 }
@@ -134,6 +136,8 @@ int meta_put_queue(struct queue *queue)
         amqp_table_put_bool(&writer, "auto_delete", true);
     if (queue->arguments_bytes)
         put_table(&writer, queue_arguments(queue));
+    if (queue->destination.deleted)
+        amqp_table_put_bool(&writer, "deleting", true);
     return meta_put(vhost->broker, STORE_KIND_QUEUE,
                     META_KEY(vhost->name_str, queue->destination.name), &writer);
 }

@@ -72,8 +72,12 @@ void queue_on_timer(struct timer *timer, uint64_t now_ms);
 /** queue_set_timer() - to the next message or the queue itself that expires */
 void queue_set_timer(struct queue *queue);
 
-/** queue_cancel_consumers() - cancel all, with basic.cancel to clients that understand it */
-void queue_cancel_consumers(struct queue *queue);
+/**
+ * queue_cancel_consumers() - cancel all, with basic.cancel to clients that understand it
+ *
+ * Return: true when none is left; false when there are no steps left for more (deletion.h).
+ */
+bool queue_cancel_consumers(struct queue *queue);
 /** consumer_block() - it cannot take a message now */
 void consumer_block(struct consumer *consumer);
 /** consumer_can_take() - prefetch, flow and socket allow one more delivery */

@@ -15,10 +15,13 @@
 #include "broker/broker.h"
 #include "broker/connection-internal.h"
 #include "broker/consumer_timeout.h"
+#include "broker/exchange-internal.h"
 #include "broker/meta.h"
 #include "broker/policy.h"
 #include "broker/queue-internal.h"
 #include "broker/vhost.h"
+
+enum { MESSAGES_A_STEP = 16 }; /* of a deletion: they cost about as much as a binding */
 
 /* The queue and what it is called and declared with are one allocation. */
 static struct queue *allocate(const struct queue_properties *properties)
@@ -90,6 +93,7 @@ int queue_new(struct vhost *vhost, const struct queue_properties *properties,
         rc = vhost_add_queue(vhost, queue);
     if (rc)
         return rc;
+    queue->named = true;
     if (queue->durable && store)
         queue->id = properties->id ? properties->id : store_new_queue_id(store);
     if (properties->owner) {
@@ -126,14 +130,6 @@ void queue_release_entry(struct queue *queue, struct queue_entry *entry)
     entry->flags = 0;
 }
 
-static void drop_ready(struct queue *queue)
-{
-    struct queue_entry entry;
-
-    while (queue_pop(queue, &entry))
-        queue_release_entry(queue, &entry);
-}
-
 static void leave_owner(struct queue_rare *rare)
 {
     if (rare->owner)
@@ -141,45 +137,172 @@ static void leave_owner(struct queue_rare *rare)
     rare->owner = NULL;
 }
 
-static void leave_vhost(struct queue *queue)
+bool queue_is_orphan(const struct queue *queue)
 {
-    struct vhost *vhost = queue_vhost(queue);
+    return queue_vhost(queue)->broker->orphaning_count && queue_owner(queue) &&
+           queue_owner(queue)->shut_down;
+}
 
+/* --- deleting --- */
+
+static void free_name(struct queue *queue)
+{
+    if (!queue->named)
+        return;
+    queue->named = false;
     policy_forget_queue(queue);
-    hash_table_remove(&vhost->queues, &queue->by_name);
-    vhost->broker->topology_generation++;
-    queue->deleted = true;
+    hash_table_remove(&queue_vhost(queue)->queues, &queue->by_name);
+}
+
+static void hide(struct queue *queue)
+{
+    struct broker *broker = queue_vhost(queue)->broker;
+
+    assert(!queue->destination.deleted);
+    queue->destination.deleted = true;
+    broker->topology_generation++;
     if (!queue->rare)
         return;
     leave_owner(queue->rare);
-    timers_cancel(&vhost->broker->timers, &queue->rare->timer);
+    timers_cancel(&broker->timers, &queue->rare->timer);
+}
+
+/* The bindings are gone. Its record goes after theirs: none of them ever names a missing queue. */
+static void finish_unlinking(struct queue *queue)
+{
+    struct store *store = queue_vhost(queue)->broker->store;
+
+    assert(!queue->destination.bindings);
+    if (queue->id) {
+        meta_delete_queue(queue);
+        if (store)
+            (void)store_forget_queue(store, queue->id); /* else an orphan, dropped at start */
+    }
+    if (queue->rare && queue->rare->paging_id)
+        (void)store_forget_queue(store, queue->rare->paging_id); /* likewise */
+    free_name(queue);
+    queue->unlinked = true;
+}
+
+/* False when there are no steps left for more of them. */
+static bool drop_messages(struct queue *queue, struct ready *ready)
+{
+    struct broker *broker = queue_vhost(queue)->broker;
+    struct queue_entry entry;
+
+    for (size_t n = 0; ready->count; n++) {
+        if (n % MESSAGES_A_STEP == 0 && !deletion_step(broker))
+            return false;
+        ready_pop(ready, &entry);
+        queue_release_entry(queue, &entry);
+    }
+    return true;
+}
+
+/* Likewise. */
+static bool advance_emptying(struct queue *queue)
+{
+    if (!queue_cancel_consumers(queue) || !drop_messages(queue, &queue->ready))
+        return false;
+    queue_answer_gets(queue);
+    return true;
+}
+
+static bool advance_deletion(struct deletion *deletion)
+{
+    struct queue *queue = CONTAINER_OF(deletion, struct queue_rare, deletion)->queue;
+
+    if (!queue->unlinked) {
+        if (!destination_unbind(&queue->destination))
+            return false;
+        finish_unlinking(queue);
+    }
+    if (!advance_emptying(queue))
+        return false;
+    queue_unref(queue);
+    return true;
+}
+
+static void release_deletion(struct deletion *deletion)
+{
+    queue_destroy(CONTAINER_OF(deletion, struct queue_rare, deletion)->queue);
+}
+
+/* The rest is done in later turns; false on allocation failure. */
+static bool postpone(struct queue *queue)
+{
+    struct queue_rare *rare = queue_rare(queue);
+
+    if (!rare)
+        return false;
+    rare->deletion.advance = advance_deletion;
+    rare->deletion.release = release_deletion;
+    deletion_begin(queue_vhost(queue)->broker, &rare->deletion);
+    return true;
+}
+
+/*
+ * The record of a queue whose bindings are deleted over several turns says so, and the next start
+ * deletes the rest. One without a record gives its name up at once.
+ */
+static bool postpone_unlinking(struct queue *queue)
+{
+    if (queue->id && meta_put_queue(queue))
+        return false;
+    if (!postpone(queue))
+        return false;
+    if (!queue->id)
+        free_name(queue);
+    return true;
+}
+
+bool queue_unlink(struct queue *queue)
+{
+    struct broker *broker = queue_vhost(queue)->broker;
+    size_t n_bindings = queue->destination.binding_count;
+    uint64_t since = broker->deletions.begun;
+    bool quick;
+
+    hide(queue);
+    quick = n_bindings <= deletion_steps_left(broker) || !postpone_unlinking(queue);
+    if (quick) {
+        destination_unbind_all(&queue->destination);
+        finish_unlinking(queue);
+    }
+    deletion_run_begun(broker, since);
+    return quick;
+}
+
+void queue_empty(struct queue *queue)
+{
+    struct deletions *deletions = &queue_vhost(queue)->broker->deletions;
+
+    assert(queue->unlinked);
+    if (!advance_emptying(queue)) {
+        if (postpone(queue))
+            return;
+        deletions->unlimited = true; /* no memory: all of it now */
+        (void)advance_emptying(queue);
+        deletions->unlimited = false;
+    }
+    queue_unref(queue);
 }
 
 void queue_delete(struct queue *queue)
 {
-    struct broker *broker = queue_vhost(queue)->broker;
-
-    assert(!queue->deleted);
-    leave_vhost(queue);
-    destination_unbind_all(&queue->destination);
-    if (queue->id) {
-        meta_delete_queue(queue);
-        if (broker->store)
-            (void)store_forget_queue(broker->store, queue->id); /* else an orphan, dropped at start */
-    }
-    if (queue->rare && queue->rare->paging_id)
-        (void)store_forget_queue(broker->store, queue->rare->paging_id); /* likewise */
-    drop_ready(queue);
-    queue_cancel_consumers(queue);
-    queue_answer_gets(queue);
-    queue_unref(queue);
+    if (queue_unlink(queue))
+        queue_empty(queue);
 }
 
 void queue_destroy(struct queue *queue)
 {
     struct queue_entry entry;
 
-    leave_vhost(queue);
+    while (queue->destination.bindings)
+        binding_free(queue->destination.bindings);
+    if (!queue->destination.deleted)
+        hide(queue);
+    free_name(queue);
     while (queue_pop(queue, &entry))
         if (entry.flags & ENTRY_RESIDENT)
             message_unref(entry.message);
@@ -395,7 +518,7 @@ void queue_requeue(struct queue *queue, struct queue_entry *entry)
     struct broker *broker = queue_vhost(queue)->broker;
 
     assert(queue->unacked_count > 0);
-    if (queue->deleted) {
+    if (queue->destination.deleted) {
         queue_settle(queue, entry);
         return;
     }
@@ -435,13 +558,78 @@ void queue_reject(struct queue *queue, struct queue_entry *entry)
     queue_discard(queue, entry, DEAD_LETTER_REJECTED);
 }
 
+/* --- purging --- */
+
+/* Messages that are in no queue any more, but are still to be settled and freed. */
+struct purge {
+    struct deletion deletion;
+    struct queue *queue; /* referenced */
+    struct ready ready;
+    struct expiry expiry;
+};
+
+static void purge_free(struct purge *purge)
+{
+    ready_release(&purge->ready);
+    expiry_release(&purge->expiry);
+    queue_unref(purge->queue);
+    free(purge);
+}
+
+static bool advance_purge(struct deletion *deletion)
+{
+    struct purge *purge = CONTAINER_OF(deletion, struct purge, deletion);
+
+    if (!drop_messages(purge->queue, &purge->ready))
+        return false;
+    purge_free(purge);
+    return true;
+}
+
+static void release_purge(struct deletion *deletion)
+{
+    struct purge *purge = CONTAINER_OF(deletion, struct purge, deletion);
+    struct queue_entry entry;
+
+    while (ready_pop(&purge->ready, &entry))
+        if (entry.flags & ENTRY_RESIDENT)
+            message_unref(entry.message);
+    purge_free(purge);
+}
+
+/* False on allocation failure. */
+static bool purge_later(struct queue *queue)
+{
+    struct purge *purge = calloc(1, sizeof *purge);
+
+    if (!purge)
+        return false;
+    purge->queue = queue_ref(queue);
+    purge->ready = queue->ready;
+    purge->expiry = queue->expiry;
+    ready_init(&queue->ready);
+    expiry_init(&queue->expiry);
+    purge->deletion.advance = advance_purge;
+    purge->deletion.release = release_purge;
+    deletion_begin(queue_vhost(queue)->broker, &purge->deletion);
+    return true;
+}
+
 uint32_t queue_purge(struct queue *queue)
 {
+    struct broker *broker = queue_vhost(queue)->broker;
+    uint64_t since = broker->deletions.begun;
+    struct queue_entry entry;
     uint32_t count;
 
     queue_dispatch(queue);
     count = queue_ready_count(queue);
-    drop_ready(queue);
+    if (count / MESSAGES_A_STEP < deletion_steps_left(broker) || !purge_later(queue)) {
+        while (queue_pop(queue, &entry))
+            queue_release_entry(queue, &entry);
+        broker->deletions.steps += count / MESSAGES_A_STEP;
+    }
+    deletion_run_begun(broker, since);
     return count;
 }
 

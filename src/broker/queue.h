@@ -13,8 +13,8 @@
  * have unblocked it calls consumer_unblock().
  *
  * References: an unacknowledged delivery holds its queue (queue_ref), so a deleted queue lives on
- * as a shell (`deleted`) until the last is settled. A cancelled consumer likewise lives until its
- * last delivery is settled.
+ * as a shell (destination.deleted) until the last is settled. A cancelled consumer likewise lives
+ * until its last delivery is settled.
  *
  * There may be very many queues that do nothing, so a queue is small: what few have is made when
  * they need it (struct queue_rare, ready.h, expiry.h).
@@ -62,6 +62,7 @@ struct queue_rare {
     struct consumer *waiting_consumers;
     struct consumer *active;        /* the single active consumer */
     struct pending_get *gets;       /* basic.get that wait for a read */
+    struct deletion deletion;       /* it takes more than a turn */
 };
 
 struct queue {
@@ -84,7 +85,8 @@ struct queue {
     bool durable : 1;
     bool exclusive : 1;
     bool auto_delete : 1;
-    bool deleted : 1;
+    bool named : 1;                 /* in vhost->queues */
+    bool unlinked : 1;              /* deleted, and its bindings and its record are gone */
     bool had_consumer : 1;          /* auto-delete waits for a first one */
     bool exclusive_consumer : 1;    /* one consumer has it alone */
     bool dispatching : 1;           /* in the broker's dispatch list */
@@ -122,6 +124,9 @@ static inline struct connection *queue_owner(const struct queue *queue)
 {
     return queue->rare ? queue->rare->owner : NULL;
 }
+
+/** queue_is_orphan() - exclusive, and its connection has ended: about to be deleted, not found */
+bool queue_is_orphan(const struct queue *queue);
 
 /** queue_arguments() - as it was declared with; borrowed */
 static inline struct amqp_table queue_arguments(const struct queue *queue)
@@ -161,9 +166,19 @@ int queue_check_access(const struct queue *queue, const struct connection *conne
 /**
  * queue_delete() - bindings, messages, consumers and the queue go
  *
- * Consumers get basic.cancel where their client understands it.
+ * Consumers get basic.cancel where their client understands it. The queue is hidden at once; where
+ * there is much to delete, the rest follows in later turns (deletion.h).
  */
 void queue_delete(struct queue *queue);
+
+/**
+ * queue_unlink(), queue_empty() - the two halves of queue_delete(): first its name, bindings and
+ * record, then its consumers and messages
+ *
+ * Return: false when the first half takes longer than this turn; the second then follows by itself.
+ */
+bool queue_unlink(struct queue *queue);
+void queue_empty(struct queue *queue);
 
 /** queue_release_all() - at shutdown: free entries and the queue without touching the store */
 void queue_destroy(struct queue *queue);
@@ -210,7 +225,7 @@ void queue_settle(struct queue *queue, struct queue_entry *entry);
 /** queue_reject() - an entry that was out is not wanted: dead-lettered or dropped */
 void queue_reject(struct queue *queue, struct queue_entry *entry);
 
-/** queue_purge() - drop the ready messages; returns how many */
+/** queue_purge() - drop the ready messages, many of them in later turns; returns how many */
 uint32_t queue_purge(struct queue *queue);
 
 static inline uint32_t queue_ready_count(const struct queue *queue)

@@ -58,6 +58,9 @@ int queue_declare(struct vhost *vhost, const struct queue_properties *properties
         }
         return rc;
     }
+    if (vhost_is_deleting_queue(vhost, properties->name))
+        return amqp_raise(err, AMQP_RESOURCE_LOCKED, "queue '%.*s' in vhost '%s' is being deleted",
+                          AMQP_STR_ARG(properties->name), vhost->name);
     rc = queue_arguments_check(vhost, properties, err);
     if (!rc)
         rc = queue_new(vhost, properties, &queue);

@@ -55,7 +55,7 @@ static struct discard *take_first(struct queue_rare *rare)
 
 static bool is_dead_lettered(struct queue *queue)
 {
-    return !queue->deleted && dead_letter_exchange(queue);
+    return !queue->destination.deleted && dead_letter_exchange(queue);
 }
 
 /* Lets go of those at the front that need not wait any longer. */

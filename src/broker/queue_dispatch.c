@@ -20,7 +20,7 @@ void queue_wake(struct queue *queue)
 {
     struct broker *broker = queue_vhost(queue)->broker;
 
-    if (queue->dispatching || queue->deleted)
+    if (queue->dispatching || queue->destination.deleted)
         return;
     if (!queue->ready_consumers && !queue_gets(queue) && !queue_upkeep_needed(queue))
         return;

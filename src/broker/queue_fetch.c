@@ -132,7 +132,7 @@ static void give_back(struct fetch *fetch, struct message *message, int error)
 
 static void give_to_discard(struct fetch *fetch, struct message *message, int error)
 {
-    if (!message && !fetch->queue->deleted)
+    if (!message && !fetch->queue->destination.deleted)
         log_unreadable(fetch->queue, fetch, error);
     queue_discard_fetched(fetch->queue, fetch->discard, message);
 }
@@ -147,7 +147,7 @@ void queue_fetched(void *request, int error, struct amqp_bytes stored)
         error = message_from_stored(stored, fetch->entry.location, &message);
     if (fetch->discard)
         give_to_discard(fetch, message, error);
-    else if (queue->deleted)
+    else if (queue->destination.deleted)
         message_unref(message);
     else
         give_back(fetch, message, error);

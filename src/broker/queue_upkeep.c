@@ -122,7 +122,7 @@ void queue_on_timer(struct timer *timer, uint64_t now_ms)
 
 void queue_touch(struct queue *queue)
 {
-    if (queue->settings->expires_ms < 0 || queue->deleted)
+    if (queue->settings->expires_ms < 0 || queue->destination.deleted)
         return;
     queue->last_used_ms = queue_vhost(queue)->broker->now_ms;
     queue_set_timer(queue);

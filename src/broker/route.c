@@ -214,6 +214,8 @@ static int visit(struct route *route, struct destination *destination)
 {
     struct queue **queues;
 
+    if (UNLIKELY(destination->deleted))
+        return 0; /* its bindings will be gone soon */
     route->matched = true; /* also when it was seen before: no reason for the alternate exchange */
     if (destination->visited == route->generation)
         return 0;

@@ -25,6 +25,8 @@ struct route {
     /* of the message being routed, borrowed: */
     struct amqp_table headers; /* empty without a headers property */
     bool has_headers;
+    /** steps that matching took beyond one look-up: added up by exchange types over a turn */
+    size_t work;
     /* everything below belongs to route.c */
     struct exchange *pending_first, *pending_last; /* still to visit, by pending_next */
     bool matched;    /* the exchange being asked has produced a destination */

@@ -107,7 +107,12 @@ void timers_cancel(struct timers *timers, struct timer *timer)
 
 void timers_run(struct timers *timers, uint64_t now_ms)
 {
-    while (timers->count && timers->heap[1]->due_ms <= now_ms) {
+    timers_run_some(timers, now_ms, SIZE_MAX);
+}
+
+void timers_run_some(struct timers *timers, uint64_t now_ms, size_t max)
+{
+    while (max-- > 0 && timers->count && timers->heap[1]->due_ms <= now_ms) {
         struct timer *timer = timers->heap[1];
 
         timers_cancel(timers, timer);

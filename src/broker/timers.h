@@ -40,6 +40,8 @@ void timers_cancel(struct timers *timers, struct timer *timer);
 
 /** timers_run() - fire all that are due at @now_ms, each once at most unless it is set to the past */
 void timers_run(struct timers *timers, uint64_t now_ms);
+/** timers_run_some() - at most @max of them, the earliest first; timers_next() tells of the rest */
+void timers_run_some(struct timers *timers, uint64_t now_ms, size_t max);
 
 /** timers_next() - when the earliest is due; UINT64_MAX when none is set */
 static inline uint64_t timers_next(const struct timers *timers)

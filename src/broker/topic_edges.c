@@ -43,9 +43,19 @@ bool topic_edges_reserve(struct topic_edges *edges, size_t n)
 {
     size_t n_slots = edges->slots ? edges->mask + 1 : SLOTS_MIN;
 
+    if (n == 0)
+        return true;
     while (8 * (edges->count + n) > 5 * n_slots)
         n_slots *= 2;
     return (edges->slots && n_slots == edges->mask + 1) || resize(edges, n_slots);
+}
+
+void topic_edges_trim(struct topic_edges *edges)
+{
+    if (edges->count)
+        return;
+    free(edges->slots);
+    *edges = (struct topic_edges){ 0 };
 }
 
 struct topic_edge *topic_edges_add(struct topic_edges *edges, uint32_t hash)
@@ -75,8 +85,6 @@ void topic_edges_remove(struct topic_edges *edges, struct topic_edge *edge)
         }
     }
     edges->slots[gap] = (struct topic_edge){ .kind = TOPIC_EDGE_NONE };
-    if (--edges->count == 0) {
-        free(edges->slots);
-        *edges = (struct topic_edges){ 0 };
-    }
+    edges->count--;
+    topic_edges_trim(edges);
 }

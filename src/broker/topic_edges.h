@@ -25,15 +25,22 @@ struct topic_edge {
     };
 };
 
-/** struct topic_edges - starts as all zero; holds no memory while it is empty */
+/** struct topic_edges - starts as all zero; holds no memory while it is empty and not reserved */
 struct topic_edges {
     struct topic_edge *slots;
     size_t mask;
     size_t count;
 };
 
-/** topic_edges_reserve() - room for @n more: adding them moves none; false without memory */
+/**
+ * topic_edges_reserve() - room for @n more: adding them moves none; false on allocation failure
+ *
+ * A caller that then adds none of them calls topic_edges_trim(), as only removing the last edge
+ * frees an empty table.
+ */
 bool topic_edges_reserve(struct topic_edges *edges, size_t n);
+/** topic_edges_trim() - free the slots of an empty table; does nothing to one that is not empty */
+void topic_edges_trim(struct topic_edges *edges);
 /** topic_edges_add() - one with @hash, to be filled at once by the caller; NULL without memory */
 struct topic_edge *topic_edges_add(struct topic_edges *edges, uint32_t hash);
 /** topic_edges_remove() - @edge is of this table */

@@ -135,7 +135,7 @@ static size_t keep_living(struct queue **queues, size_t n_queues)
 
         queues[i] = queues[kept];
         queues[kept] = queue;
-        if (!queue->deleted)
+        if (!queue->destination.deleted)
             kept++;
     }
     return kept;
@@ -159,7 +159,7 @@ int tx_commit(struct channel *channel, struct tx *tx, struct push_outcome *outco
         struct tx_settlement *settlement = &tx->settlements[i];
 
         if ((settlement->delivery.entry.flags & ENTRY_STORED) &&
-            !settlement->delivery.queue->deleted) /* else the store has forgotten it already */
+            !settlement->delivery.queue->destination.deleted) /* else the store has forgotten it already */
             outcome->stored = true;
         channel_settle(channel, &settlement->delivery, settlement->how);
     }

@@ -98,12 +98,31 @@ void vhost_free(struct vhost *vhost)
     free(vhost);
 }
 
-struct exchange *vhost_get_exchange(const struct vhost *vhost, struct amqp_str name)
+static struct exchange *find_exchange(const struct vhost *vhost, struct amqp_str name)
 {
     struct exchange *exchange;
 
     HASH_FIND(by_name, vhost->exchanges, name.data, name.size, exchange);
     return exchange;
+}
+
+struct exchange *vhost_get_exchange(const struct vhost *vhost, struct amqp_str name)
+{
+    struct exchange *exchange = find_exchange(vhost, name);
+
+    return exchange && !exchange->destination.deleted ? exchange : NULL;
+}
+
+bool vhost_is_deleting_exchange(const struct vhost *vhost, struct amqp_str name)
+{
+    return deletion_pending(vhost->broker) && find_exchange(vhost, name) &&
+           !vhost_get_exchange(vhost, name);
+}
+
+/* There may be another one of its name, which was declared after this one was hidden. */
+static bool is_hidden(const struct queue *queue)
+{
+    return queue->destination.deleted || (queue->exclusive && queue_is_orphan(queue));
 }
 
 struct queue *vhost_get_queue(const struct vhost *vhost, struct amqp_str name)
@@ -114,10 +133,26 @@ struct queue *vhost_get_queue(const struct vhost *vhost, struct amqp_str name)
     for (; link; link = hash_table_next(link)) {
         struct queue *queue = CONTAINER_OF(link, struct queue, by_name);
 
-        if (amqp_str_equal(queue->destination.name, name))
+        if (amqp_str_equal(queue->destination.name, name) && LIKELY(!is_hidden(queue)))
             return queue;
     }
     return NULL;
+}
+
+bool vhost_is_deleting_queue(const struct vhost *vhost, struct amqp_str name)
+{
+    struct hash_link *link;
+
+    if (!deletion_pending(vhost->broker))
+        return false;
+    link = hash_table_first(&vhost->queues, hash_str(0, name));
+    for (; link; link = hash_table_next(link)) {
+        const struct queue *queue = CONTAINER_OF(link, struct queue, by_name);
+
+        if (amqp_str_equal(queue->destination.name, name) && queue->destination.deleted)
+            return true;
+    }
+    return false;
 }
 
 int vhost_add_queue(struct vhost *vhost, struct queue *queue)

@@ -48,8 +48,17 @@ int vhost_new(struct broker *broker, struct amqp_str name, struct vhost **ret_vh
 /** vhost_free() - drop everything in it from memory; the store is not touched */
 void vhost_free(struct vhost *vhost);
 
+/** vhost_get_exchange(), vhost_get_queue() - by name; NULL also while it is being deleted */
 struct exchange *vhost_get_exchange(const struct vhost *vhost, struct amqp_str name);
 struct queue *vhost_get_queue(const struct vhost *vhost, struct amqp_str name);
+
+/**
+ * vhost_is_deleting_exchange(), vhost_is_deleting_queue() - the name is not free yet
+ *
+ * A durable queue or an exchange keeps its name until its records are deleted (deletion.h).
+ */
+bool vhost_is_deleting_exchange(const struct vhost *vhost, struct amqp_str name);
+bool vhost_is_deleting_queue(const struct vhost *vhost, struct amqp_str name);
 
 /** vhost_add_queue() - by its name, of which there is none yet; 0 or -ENOMEM */
 int vhost_add_queue(struct vhost *vhost, struct queue *queue);

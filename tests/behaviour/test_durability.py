@@ -53,6 +53,25 @@ def messages(channel, queue):
 
 # ---- queues and exchanges --------------------------------------------------------------------
 
+def test_queue_of_many_bindings_is_gone_for_good():
+    """It is deleted over many turns; the answer comes after the last, and the name is free then."""
+    keys = ['key.%d' % number for number in range(3000)]
+    for way in WAYS:
+        with world() as w:
+            channel = w.channel()
+            channel.declare(w.q(), durable=True)
+            for key in keys:
+                channel.bind(w.q(), 'amq.topic', key)
+            channel.call('queue.delete', queue=w.q())
+            channel.declare(w.q(), durable=True)
+            channel.bind(w.q(), 'amq.topic', keys[7])
+            again(w, way)
+            channel = w.channel(confirm=True)
+            for key in keys[:20]:
+                channel.put('amq.topic', key, key)
+            run.check_equal([body for body, _ in messages(channel, w.q())], [keys[7]], way)
+
+
 def test_durable_queues_and_exchanges_stay_and_others_go():
     for way in WAYS:
         with world() as w:

@@ -321,6 +321,27 @@ def test_headers_use_the_first_of_duplicate_names():
         check_headers(w, [({'a': 1}, [('a', 1), ('a', 2)], True)])
 
 
+def test_headers_pair_duplicate_names_in_order():
+    """The nth header of a name is asked by the nth argument of that name, and by no other."""
+    one_two = [('a', 1), ('a', 2)]
+    with world() as w:
+        check_headers(w, [
+            ({'a': 2}, one_two, False),
+            ({'a': None}, one_two, True),
+            (one_two, one_two, True),
+            (one_two, [('a', 2), ('a', 1)], False),
+            (one_two, {'a': 1}, False),
+            (one_two, [('a', 1), ('a', 2), ('a', 3)], True),
+            (one_two, [('a', 1), ('b', 0), ('a', 2)], True),
+            ([('a', 1), ('a', None)], [('a', 1), ('a', 9)], True),
+            ([('a', 1), ('a', None)], {'a': 1}, False),
+            ([('x-match', 'any'), ('a', 2)], one_two, False),
+            ([('x-match', 'any'), ('a', 7), ('a', 2)], one_two, True),
+            ([('x-match', 'any'), ('a', 2), ('a', 1)], one_two, False),
+            ([('x-match', 'any'), ('a', 2), ('b', 1)], one_two + [('b', 1)], True),
+        ])
+
+
 def test_headers_refuse_an_odd_x_match():
     with world() as w:
         channel = w.channel()

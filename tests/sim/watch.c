@@ -80,7 +80,7 @@ void __wrap_queue_discard(struct queue *queue, struct queue_entry *entry,
                                  .reason = reason,
                                  .at_once = (entry->flags & ENTRY_RESIDENT) &&
                                             !queue_discards(queue),
-                                 .deleted = queue->deleted };
+                                 .deleted = queue->destination.deleted };
 
     if (is_watched())
         model_discard(watched, &discard);
@@ -98,7 +98,7 @@ void __wrap_dead_letter_add(struct queue *queue, struct queue_entry *entry,
 void __wrap_queue_release_entry(struct queue *queue, struct queue_entry *entry)
 {
     if (is_watched())
-        model_letter_dropped(watched, queue, entry->sequence, queue->deleted);
+        model_letter_dropped(watched, queue, entry->sequence, queue->destination.deleted);
     __real_queue_release_entry(queue, entry);
 }
 

@@ -279,6 +279,7 @@ START_TEST(test_auto_delete_cascades_to_the_end_of_a_long_chain)
     ck_assert_str_eq(route("0", "k"), "q");
     take_away(to_queue(name, "q", ""));
     ck_assert_ptr_null(get_exchange(name));
+    end_deletions();
     ck_assert_ptr_null(get_exchange("0"));
     ck_assert_uint_eq(vhost->bindings.count, 0);
     ck_assert_ptr_nonnull(get_exchange("amq.fanout"));

@@ -95,6 +95,15 @@ static inline void take_away(struct binding_request request)
     binding_remove(binding);
 }
 
+/* Turns, until what is being deleted is gone. */
+static inline void end_deletions(void)
+{
+    do {
+        (void)broker_end(broker);
+        broker_begin(broker, broker->now_ms, broker->wall_ms);
+    } while (deletion_pending(broker));
+}
+
 static inline int compare_names(const void *a, const void *b)
 {
     struct queue *const *left = a, *const *right = b;
