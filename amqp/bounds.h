@@ -11,7 +11,7 @@ enum {
     BOUND_FRAME_MIN_BYTES = 4096,            /* the spec's frame-min-size */
     BOUND_FRAME_MAX_BYTES = 131072,          /* frame_max; 501 */
     BOUND_FRAME_TOLERANCE_BYTES = 8,         /* a payload of frame_max passes, as in RabbitMQ */
-    BOUND_HANDSHAKE_FRAME_BYTES = 65536,     /* before tune-ok: room for tokens; silent close */
+    BOUND_HANDSHAKE_FRAME_BYTES = 8192,      /* initial_frame_max: before tune-ok; silent close */
     BOUND_CHANNEL_MAX = 2047,                /* channel_max; 530 */
     BOUND_HEARTBEAT_S = 60,                  /* heartbeat */
     BOUND_HANDSHAKE_TIMEOUT_MS = 10000,      /* handshake_timeout; silent close */

@@ -162,12 +162,17 @@ void connection_receive_bad(struct connection *connection, enum amqp_scan scan,
                             const struct amqp_frame *frame, uint8_t end_octet)
 {
     struct amqp_error err = { .method_id = 0 };
-    char reason[64];
+    char reason[96];
 
     if (connection->state >= CONNECTION_CLOSING)
         return;
     if (connection->state < CONNECTION_OPENING) {
-        connection_refuse(connection, "a frame of the handshake is too large or malformed");
+        snprintf(reason, sizeof reason,
+                 scan == AMQP_SCAN_OVERSIZED
+                     ? "a frame of the handshake has more than initial_frame_max = %u octets"
+                     : "a frame of the handshake does not end with 0xce",
+                 connection->broker->settings.handshake_frame_bytes);
+        connection_refuse(connection, reason);
         return;
     }
     if (scan == AMQP_SCAN_OVERSIZED)

@@ -69,7 +69,7 @@ static const struct config_row rows[] = {
     SETS("heartbeat", "60", integer, FIELD(heartbeat_s), BETWEEN(0, 65535)),
     SETS("frame_max", "131072", bytes, FIELD(frame_max_bytes),
          BETWEEN(BOUND_FRAME_MIN_BYTES, INT32_MAX), .zero = true),
-    SETS("initial_frame_max", "65536", bytes, FIELD(initial_frame_max_bytes),
+    SETS("initial_frame_max", "8192", bytes, FIELD(initial_frame_max_bytes),
          BETWEEN(BOUND_FRAME_MIN_BYTES, INT32_MAX)),
     SETS("channel_max", "2047", integer, FIELD(channel_max), BETWEEN(0, 65535)),
     SETS("max_channels_per_connection", NULL, integer, FIELD(channel_max), BETWEEN(0, 65535)),

@@ -134,7 +134,7 @@ END_TEST
 
 START_TEST(test_numbers_reach_their_fields)
 {
-    read_text("heartbeat = 0\nframe_max = 0\ninitial_frame_max = 8192\nchannel_max = 65535\n"
+    read_text("heartbeat = 0\nframe_max = 0\ninitial_frame_max = 64KB\nchannel_max = 65535\n"
               "consumer_max_per_channel = infinity\nhandshake_timeout = 500\n"
               "max_message_size = 512mb\nstore.record_size = 64KB\n"
               "store.write_buffer_size = 1GB\nstore.sync = never\nstore.sync_interval = 5\n"
@@ -152,7 +152,7 @@ START_TEST(test_numbers_reach_their_fields)
     ck_assert_uint_eq(config->default_queue_type, 1);
     ck_assert_uint_eq(config->heartbeat_s, 0);
     ck_assert_uint_eq(config->frame_max_bytes, 0);
-    ck_assert_uint_eq(config->initial_frame_max_bytes, 8192);
+    ck_assert_uint_eq(config->initial_frame_max_bytes, 65536);
     ck_assert_uint_eq(config->channel_max, 65535);
     ck_assert_uint_eq(config->consumers_per_channel_max, BOUND_CONSUMERS_PER_CHANNEL);
     ck_assert_uint_eq(config->handshake_timeout_ms, 500);
