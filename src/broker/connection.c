@@ -47,6 +47,8 @@ void connection_shut_down(struct connection *connection)
 {
     struct channel *channel, *next;
 
+    if (!connection->shut_down)
+        connection->broker->connection_count--;
     connection->shut_down = true;
     HASH_ITER(by_number, connection->channels, channel, next)
         channel_free(channel);
@@ -66,7 +68,6 @@ void connection_free(struct connection *connection)
     connection->state = CONNECTION_CLOSED;
     connection_shut_down(connection);
     DL_DELETE(broker->connections, connection);
-    broker->connection_count--;
     free(connection->user_name);
     free(connection->client_properties);
     free(connection->name);
@@ -164,8 +165,12 @@ void connection_receive_bad(struct connection *connection, enum amqp_scan scan,
     struct amqp_error err = { .method_id = 0 };
     char reason[96];
 
-    if (connection->state >= CONNECTION_CLOSING)
+    if (connection->state >= CONNECTION_CLOSING) {
+        /* connection.close is out already, and close-ok can no longer be told from the rest. */
+        if (connection->state == CONNECTION_CLOSING)
+            connection_close(connection, CONNECTION_CLOSE_LOST_SYNC);
         return;
+    }
     if (connection->state < CONNECTION_OPENING) {
         snprintf(reason, sizeof reason,
                  scan == AMQP_SCAN_OVERSIZED

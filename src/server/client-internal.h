@@ -11,6 +11,7 @@
 
 #include "broker/connection.h"
 #include "server/client.h"
+#include "server/linger.h"
 #include "server/log.h"
 #include "server/loop.h"
 #include "server/output.h"
@@ -23,12 +24,12 @@ enum {
     CLIENT_RECEIVE_BYTES = 256 * 1024,      /* of the buffer that all clients of a loop read into */
 };
 
-/* Why nothing is read from the socket; bits. */
+/* Why nothing that comes from the socket is handled; bits. */
 enum client_stop {
     CLIENT_STOP_PAUSED = 1, /* the broker says so: alarm, overfull commit */
     CLIENT_STOP_FULL = 2,   /* it does not take our answers */
     CLIENT_STOP_HELD = 4,   /* octets that came before a stop are yet to be handled */
-    CLIENT_STOP_CLOSED = 8, /* nothing more is to be read, ever */
+    CLIENT_STOP_CLOSED = 8, /* for ever: what comes is dropped, the end of it is looked for */
 };
 
 enum client_state {
@@ -57,6 +58,7 @@ struct client_set {
     uint64_t accepted;      /* ever; numbers the next client */
     struct output_pool pool;
     uint8_t *receive_buffer; /* CLIENT_RECEIVE_BYTES, for whoever reads just now */
+    struct linger_set lingering;
 };
 
 struct client {
@@ -71,6 +73,7 @@ struct client {
     bool protocol_known;     /* the 8 octets of the protocol header have come */
     bool tuned;              /* tune-ok has come */
     bool refused;            /* leaving without ever having been open: the broker has said why */
+    bool peer_ended;         /* leaving, and the peer has: it ends with the last octet written */
     struct loop_work flush_work, resume_work;
     struct client_set *set;
     struct transport transport;
@@ -100,6 +103,8 @@ void client_log(const struct client *client, enum log_level level, const char *v
                 const char *detail);
 /** client_drop() - close the socket and free the client */
 void client_drop(struct client *client);
+/** client_give_up() - reset the socket of a peer that is taken for dead, and free the client */
+void client_give_up(struct client *client);
 /** client_end() - it leaves as the broker wanted */
 void client_end(struct client *client);
 /** client_lost() - the socket has ended by itself (@error 0 or -errno): say so, drop the client */
@@ -139,8 +144,8 @@ void client_send_heartbeat(struct client *client);
 /** client_set_timer() - after any of its times was changed */
 void client_set_timer(struct client *client);
 void client_on_timer(struct timer *timer, uint64_t now_ms);
-/** client_set_leaving_deadline() - as client->how asks for */
-void client_set_leaving_deadline(struct client *client);
+/** client_set_leaving_deadline() - as client->how asks for; @again: not later than it is already */
+void client_set_leaving_deadline(struct client *client, bool again);
 /** client_expect_signs() - its silence until now does not count */
 void client_expect_signs(struct client *client);
 void client_tuned(void *peer, uint32_t frame_max, uint16_t heartbeat_s);

@@ -7,7 +7,8 @@
  * READ_BUDGET_BYTES have come, then others have a turn.
  *
  * When reading must stop (enum client_stop) while octets are at hand, those are set aside whole
- * (CLIENT_STOP_HELD) and handled first when it goes on.
+ * (CLIENT_STOP_HELD) and handled first when it goes on. Input of a client that is leaving is read
+ * and dropped, so that its own end is noticed.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -207,10 +208,25 @@ static ssize_t client_read_some(struct client *client, bool *ret_full)
     return size;
 }
 
+static void client_discard(struct client *client)
+{
+    struct iovec part = { client->set->receive_buffer, CLIENT_RECEIVE_BYTES };
+    ssize_t size = transport_read(&client->transport, &part, 1);
+
+    if (size <= 0 && size != -EAGAIN)
+        client_lost(client, (int)size);
+    else
+        client_update_events(client);
+}
+
 void client_read(struct client *client)
 {
     size_t left = READ_BUDGET_BYTES;
 
+    if (client->stops & CLIENT_STOP_CLOSED) {
+        client_discard(client);
+        return;
+    }
     while (!client->stops) {
         bool full = false;
         ssize_t size = client_read_some(client, &full);

@@ -8,6 +8,8 @@
  * a heartbeat is. Every interval: if nothing was received twice in a row, the peer is dead. While
  * the broker has paused the reading the second look finds nothing wrong; while the peer does not
  * take our answers, taking some counts as a sign of life.
+ *
+ * A peer that is given up is reset, so that its next write fails instead of looking good.
  */
 #include <stdio.h>
 
@@ -69,12 +71,25 @@ static bool check_receiving(struct client *client, uint64_t now_ms)
 
 static void client_expire(struct client *client)
 {
-    if (client->state == CLIENT_LEAVING) {
-        client_end(client);
+    if (client->state != CLIENT_LEAVING) {
+        client_log(client, LOG_LEVEL_WARNING, "closing", ": the handshake took too long");
+        client_give_up(client);
         return;
     }
-    client_log(client, LOG_LEVEL_WARNING, "closing", ": the handshake took too long");
-    client_drop(client);
+    switch (client->how) {
+    case CONNECTION_CLOSE_SILENT:
+    case CONNECTION_CLOSE_LOST_SYNC:
+        client_end(client); /* the peer owes nothing */
+        break;
+    case CONNECTION_CLOSE_FLUSH:
+    case CONNECTION_CLOSE_LINGER:
+        client_log(client, client->refused ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "closing",
+                   client->how == CONNECTION_CLOSE_LINGER
+                       ? ": the client did not answer connection.close in time"
+                       : ": the client did not take the last answer in time");
+        client_give_up(client);
+        break;
+    }
 }
 
 static void client_lose_silent(struct client *client)
@@ -84,7 +99,7 @@ static void client_lose_silent(struct client *client)
     snprintf(detail, sizeof detail, ": missed heartbeats from client, timeout: %us",
              client->heartbeat_s);
     client_log(client, LOG_LEVEL_ERROR, "closing", detail);
-    client_drop(client);
+    client_give_up(client);
 }
 
 void client_on_timer(struct timer *timer, uint64_t now_ms)
@@ -116,8 +131,10 @@ static uint64_t closing_deadline(const struct client *client)
     return loop_now_ms(client->set->loop) + seconds * 1000U;
 }
 
-void client_set_leaving_deadline(struct client *client)
+void client_set_leaving_deadline(struct client *client, bool again)
 {
+    uint64_t before_ms = again ? client->deadline_ms : 0;
+
     switch (client->how) {
     case CONNECTION_CLOSE_SILENT:
     case CONNECTION_CLOSE_LOST_SYNC:
@@ -128,6 +145,7 @@ void client_set_leaving_deadline(struct client *client)
         client->deadline_ms = closing_deadline(client);
         break;
     }
+    client->deadline_ms = earliest(client->deadline_ms, before_ms);
     if (client->stops & CLIENT_STOP_CLOSED)
         client->receive_check_ms = 0; /* nobody listens */
     client_set_timer(client);

@@ -330,10 +330,21 @@ static int open_listeners(struct server *server)
     return 0;
 }
 
+/* Sockets that only wait for their peers to close: never more than an eighth of the descriptors. */
+static unsigned lingering_max(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur / 8 >= BOUND_LINGERING_SOCKETS)
+        return BOUND_LINGERING_SOCKETS;
+    return limit.rlim_cur >= 8 ? (unsigned)(limit.rlim_cur / 8) : 1;
+}
+
 static int make_parts(struct server *server)
 {
     struct client_settings clients = {
         .handshake_timeout_ms = server->options.config->handshake_timeout_ms,
+        .lingering_max = lingering_max(),
         .nodelay = true,
     };
     struct broker_settings settings = broker_settings_from(server);

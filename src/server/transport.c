@@ -1,5 +1,5 @@
 /*
- * transport.c - plain TCP
+ * transport.c - plain TCP, and what needs the descriptor only
  *
  * sendmsg() rather than writev(): MSG_NOSIGNAL makes a vanished peer an error, not a signal.
  */
@@ -36,6 +36,11 @@ static unsigned tcp_wants(const struct transport *transport)
     return 0;
 }
 
+static int tcp_end(struct transport *transport)
+{
+    return shutdown(transport->fd, SHUT_WR) ? -errno : 0;
+}
+
 static void tcp_close(struct transport *transport)
 {
     if (transport->fd >= 0)
@@ -47,10 +52,20 @@ static const struct transport_ops tcp_ops = {
     .read = tcp_read,
     .writev = tcp_writev,
     .wants = tcp_wants,
+    .end = tcp_end,
     .close = tcp_close,
 };
 
 void transport_init_tcp(struct transport *transport, int fd)
 {
     *transport = (struct transport){ .ops = &tcp_ops, .fd = fd };
+}
+
+void transport_reset(struct transport *transport)
+{
+    struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+
+    /* If it is refused the peer gets a FIN: it learns of the end, only not with its next write. */
+    (void)setsockopt(transport->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    transport_close(transport);
 }

@@ -22,6 +22,7 @@ enum {
     WAIT_TURNS = 20000, /* polling turns before a wait is given up */
     RECORD_BYTES = 4 * 1024 * 1024,
     HANDSHAKE_TIMEOUT_MS = 10000,
+    LINGERING_MAX = 4,
 };
 
 static const uint8_t protocol_header[AMQP_PROTOCOL_HEADER_BYTES] = { 'A', 'M', 'Q', 'P',
@@ -37,6 +38,7 @@ struct connection {
     uint8_t bad_end_octet;
     uint8_t *octets; /* all payloads, one after another */
     size_t size;
+    bool refuses_header;
     unsigned pause_after; /* pause when so many frames have come; 0: never */
     bool congested;
     unsigned congestions;
@@ -117,8 +119,13 @@ void connection_free(struct connection *gone)
 void connection_receive_header(struct connection *to,
                                const uint8_t header[AMQP_PROTOCOL_HEADER_BYTES])
 {
-    ck_assert_mem_eq(header, protocol_header, sizeof protocol_header);
     to->headers++;
+    if (to->refuses_header) {
+        to->ops->send_octets(to->peer, protocol_header, sizeof protocol_header);
+        to->ops->close(to->peer, CONNECTION_CLOSE_FLUSH);
+        return;
+    }
+    ck_assert_mem_eq(header, protocol_header, sizeof protocol_header);
 }
 
 uint32_t connection_payload_max(const struct connection *of)
@@ -223,6 +230,7 @@ static int connect_peer(void)
 static void client_setup(void)
 {
     struct client_settings settings = { .handshake_timeout_ms = HANDSHAKE_TIMEOUT_MS,
+                                        .lingering_max = LINGERING_MAX,
                                         .nodelay = true };
     char error_text[256];
 

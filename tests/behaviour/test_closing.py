@@ -1,0 +1,259 @@
+#!/usr/bin/python3
+"""test_closing.py - how a connection's socket ends, whoever ends it
+
+Where all has been said, the broker reads on until the client closes, so that whoever still writes
+gets no reset. A peer that is given up is reset, so that its next write fails. Sockets whose peers
+have gone, or that will never be closed by them, must not use up the descriptors.
+"""
+
+import os
+import resource
+import socket
+import sys
+import threading
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+
+import leveret                              # noqa: E402
+import rawamqp                              # noqa: E402
+import run                                  # noqa: E402
+from rawamqp import Raw                     # noqa: E402
+
+BROKER = None
+HEARTBEAT_FRAME = b'\x08\0\0\0\0\0\0\xce'
+FLOOD_SOCKETS = 5000
+LINGERING_MAX = 1024                        # BOUND_LINGERING_SOCKETS
+BROKEN_FRAME = rawamqp.frame(1, 1, b'abcdefgh', end=0)
+
+
+def setup():
+    global BROKER
+    BROKER = leveret.open_broker()
+
+
+def teardown():
+    BROKER.close()
+
+
+def ours_only():
+    """Skip what needs a look into our process, or settings of our own."""
+    if BROKER.external:
+        run.skip('needs a broker of its own')
+
+
+def end_of_stream(raw, timeout=10):
+    """Read to the end; return (octets, 'end' or 'reset')."""
+    octets = bytes(raw.received)
+    raw.socket.settimeout(timeout)
+    while True:
+        try:
+            part = raw.socket.recv(1 << 16)
+        except ConnectionResetError:
+            return octets, 'reset'
+        if not part:
+            return octets, 'end'
+        octets += part
+
+
+def count_descriptors(broker):
+    """How many descriptors the broker has open."""
+    return len(os.listdir('/proc/%d/fd' % broker.pid))
+
+
+# ---- the last answer, and who still writes ---------------------------------------------------
+
+def test_who_writes_behind_close_ok_gets_no_reset():
+    raw = rawamqp.connect(BROKER.port, channels=2)
+    raw.rpc(0, 'connection.close', reply_code=200, reply_text='bye')
+    for _ in range(200):                    # 20 MB: more than the buffers of the kernel hold
+        raw.publish(2, '', 'nowhere', b'x' * 100000)
+    run.check_equal(raw.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), 0, 'error')
+    raw.drop()
+
+
+def test_threads_that_publish_during_the_close_get_no_reset():
+    raw = rawamqp.connect(BROKER.port, channels=1)
+    failures, enough = [], threading.Event()
+
+    def publish():
+        try:
+            while not enough.is_set():
+                raw.publish(1, '', 'nowhere', b'x' * 1000)
+        except OSError as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        raw.send(rawamqp.call_frame(0, 'connection.close', reply_code=200))
+        raw.expect(0, 'connection.close-ok')
+        time.sleep(0.3)                     # the load: publishes behind close-ok
+    finally:
+        enough.set()
+        thread.join()
+    run.check_equal(failures, [], 'failures')
+    raw.drop()
+
+
+def test_who_writes_behind_close_ok_of_its_own_gets_no_reset():
+    ours_only()                             # RabbitMQ resets
+    raw = rawamqp.connect(BROKER.port)
+    raw.call(0, 'basic.qos')
+    raw.expect_close(504, None, 'basic.qos', answer=False)
+    raw.call(0, 'connection.close-ok')
+    for _ in range(200):
+        raw.send(b'x' * 100000)
+    run.check_equal(end_of_stream(raw), (b'', 'end'), 'end of the stream')
+    raw.drop()
+
+
+def test_refusal_reaches_who_still_writes():
+    ours_only()                             # RabbitMQ resets
+    raw = Raw(BROKER.port)
+    raw.send(b'POST / HTTP/1.1\r\n\r\n' + b'x' * 5000000)
+    run.check_equal(end_of_stream(raw), (rawamqp.PROTOCOL_HEADER, 'end'), 'answer')
+    raw.drop()
+
+
+@run.parallel
+def test_connection_that_is_closing_counts_against_no_limit():
+    ours_only()
+    with leveret.Broker({'connection_max': 1}) as broker:
+        first = rawamqp.connect(broker.port)
+        second = Raw(broker.port).start().login().tune_ok()
+        second.call(0, 'connection.open', vhost='/')
+        second.expect_close(530, None, 'connection.open', answer=False)    # and does not answer it
+        first.call(0, 'basic.qos')
+        first.expect_close(504, None, 'basic.qos', answer=False)
+        rawamqp.connect(broker.port).close()
+        first.drop()
+        second.drop()
+
+
+# ---- peers that are given up -----------------------------------------------------------------
+
+@run.parallel
+def test_silent_peer_is_reset():
+    raw = rawamqp.connect(BROKER.port, channels=0, tune=(None, None, 1))
+    octets, how = end_of_stream(raw)
+    run.check_equal(octets.replace(HEARTBEAT_FRAME, b''), b'', 'octets')
+    run.check_equal(how, 'reset', 'end')
+    try:
+        raw.publish(1, '', 'nowhere', b'into a dead connection')
+        raise AssertionError('the write looked good')
+    except ConnectionError:
+        pass
+
+
+@run.parallel
+def test_peer_that_does_not_finish_its_handshake_is_reset():
+    ours_only()
+    with leveret.Broker({'handshake_timeout': 1000}) as hasty:
+        run.check_equal(end_of_stream(Raw(hasty.port).start())[1], 'reset', 'end')
+
+
+@run.parallel
+def test_peer_that_does_not_answer_connection_close_is_reset():
+    raw = rawamqp.connect(BROKER.port, tune=(None, None, 2))
+    raw.call(0, 'basic.qos')
+    raw.expect_close(504, None, 'basic.qos', answer=False)
+    run.check_equal(end_of_stream(raw)[1], 'reset', 'end')
+
+
+# ---- descriptors -----------------------------------------------------------------------------
+
+def opening_octets():
+    """All that a client sends up to connection.open, in one piece."""
+    told = {'capabilities': rawamqp.CAPABILITIES}
+    return (rawamqp.PROTOCOL_HEADER
+            + rawamqp.call_frame(0, 'connection.start-ok', client_properties=told,
+                                 mechanism='PLAIN', response=rawamqp.plain('guest', 'guest'),
+                                 locale='en_US')
+            + rawamqp.call_frame(0, 'connection.tune-ok', channel_max=10, frame_max=131072)
+            + rawamqp.call_frame(0, 'connection.open', vhost='/'))
+
+
+def flood(count, octets, mark):
+    """Open so many connections that send octets; return them when all have read the mark."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit[1] != resource.RLIM_INFINITY and limit[1] < count + 100:
+        run.skip('the hard limit of open files is %d' % limit[1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit[0], count + 100), limit[1]))
+    sockets = []
+    for _ in range(count):
+        sockets.append(socket.create_connection(('127.0.0.1', BROKER.port), timeout=30))
+        sockets[-1].sendall(octets)
+    for each in sockets:
+        seen = b''
+        while mark not in seen:
+            part = each.recv(1 << 16)
+            run.check(part, 'the end came before the answer: %r' % seen)
+            seen += part
+    return sockets
+
+
+def drop_all(sockets):
+    """Close them all."""
+    for each in sockets:
+        each.close()
+
+
+CLOSE_MARK = b'\x00\x0a\x00\x32'            # connection.close
+CLOSE_OK_MARK = b'\x00\x0a\x00\x33'
+
+
+def test_flood_of_garbage_behind_an_error_is_gone_with_its_peers():
+    ours_only()
+    before = count_descriptors(BROKER)
+    sockets = flood(FLOOD_SOCKETS, opening_octets() + rawamqp.call_frame(0, 'basic.qos')
+                    + BROKEN_FRAME, CLOSE_MARK)
+    drop_all(sockets)
+    # Long before the 3 seconds of a broken stream or the 30 of a missing close-ok.
+    run.wait_for(lambda: count_descriptors(BROKER) <= before, 'the end of all sockets', 2.5)
+
+
+def test_flood_of_garbage_that_stays_is_gone_in_3_seconds():
+    ours_only()
+    before = count_descriptors(BROKER)
+    sockets = flood(1000, opening_octets() + rawamqp.call_frame(0, 'basic.qos')
+                    + BROKEN_FRAME, CLOSE_MARK)
+    run.wait_for(lambda: count_descriptors(BROKER) <= before, 'the end of all sockets', 10)
+    drop_all(sockets)
+
+
+def test_flood_of_closed_connections_that_stay_is_bounded():
+    ours_only()
+    before = count_descriptors(BROKER)
+    sockets = flood(2 * LINGERING_MAX, opening_octets()
+                    + rawamqp.call_frame(0, 'connection.close', reply_code=200), CLOSE_OK_MARK)
+    run.wait_for(lambda: count_descriptors(BROKER) <= before + LINGERING_MAX,
+                 'a bound of the sockets that linger', 10)
+    run.check(count_descriptors(BROKER) > before + LINGERING_MAX // 2, 'none of them lingers')
+    drop_all(sockets)
+    run.wait_for(lambda: count_descriptors(BROKER) <= before, 'the end of all sockets', 10)
+
+
+def test_refused_peer_that_goes_is_not_kept_for_3_seconds():
+    ours_only()
+    before = count_descriptors(BROKER)
+    raw = Raw(BROKER.port).start().login(password='wrong', capabilities={})
+    BROKER.wait_for_log('invalid credentials')
+    raw.drop()
+    run.wait_for(lambda: count_descriptors(BROKER) <= before, 'the end of the socket', 2)
+
+
+def test_stop_closes_what_lingers():
+    ours_only()
+    with leveret.Broker() as broker:
+        raw = rawamqp.connect(broker.port)
+        raw.rpc(0, 'connection.close', reply_code=200)
+        began = time.monotonic()
+        broker.stop()
+        run.check(time.monotonic() - began < 10, 'stopping waited for a socket that lingers')
+        raw.drop()
+
+
+if __name__ == '__main__':
+    run.main()
