@@ -15,6 +15,7 @@ enum {
     BOUND_CHANNEL_MAX = 2047,                /* channel_max; 530 */
     BOUND_HEARTBEAT_S = 60,                  /* heartbeat */
     BOUND_HANDSHAKE_TIMEOUT_MS = 10000,      /* handshake_timeout; silent close */
+    BOUND_SEND_TIMEOUT_MS = 30000,           /* tcp_listen_options.send_timeout; reset */
     BOUND_LINGERING_SOCKETS = 1024,          /* closed by us, not by the peer: the oldest goes */
     BOUND_SHORTSTR_BYTES = 255,
     BOUND_NAME_BYTES = 255,                  /* queues, exchanges, keys, tags */

@@ -86,9 +86,11 @@ struct client {
     struct timer timer;      /* the earliest of these */
     uint64_t deadline_ms;    /* of the handshake, or of leaving */
     uint64_t send_check_ms, receive_check_ms; /* heartbeats */
-    uint64_t sent_then, received_then; /* octets at the last check */
+    uint64_t stall_check_ms; /* of the send timeout: while the socket takes no more */
+    uint64_t sent_then, received_then, taken_then; /* octets at the last check */
     uint16_t heartbeat_s;
     uint8_t silent_checks;   /* checks in a row without a sign of life */
+    uint8_t stalled_checks;  /* checks in a row in which the peer took nothing */
     uint64_t number;
     struct client *next, *prev;
 };
@@ -146,6 +148,8 @@ void client_set_timer(struct client *client);
 void client_on_timer(struct timer *timer, uint64_t now_ms);
 /** client_set_leaving_deadline() - as client->how asks for; @again: not later than it is already */
 void client_set_leaving_deadline(struct client *client, bool again);
+/** client_watch_output() - the socket takes no more: from now on the send timeout runs */
+void client_watch_output(struct client *client);
 /** client_expect_signs() - its silence until now does not count */
 void client_expect_signs(struct client *client);
 void client_tuned(void *peer, uint32_t frame_max, uint16_t heartbeat_s);

@@ -223,6 +223,8 @@ static bool client_flush(struct client *client)
         client_linger(client);
         return false;
     }
+    if (client->write_blocked)
+        client_watch_output(client);
     if (client->output.bytes <= CLIENT_OUTPUT_LOW_BYTES)
         client_output_is_low(client);
     client_update_events(client);

@@ -17,6 +17,7 @@ struct sockaddr;
 
 struct client_settings {
     unsigned handshake_timeout_ms; /* from accept to connection.open-ok */
+    unsigned send_timeout_ms;      /* a peer that takes nothing for so long is reset; 0: never */
     unsigned lingering_max;        /* sockets that wait for their peers to close; at least 1 */
     bool nodelay;                  /* TCP_NODELAY */
     bool keepalive;                /* SO_KEEPALIVE */

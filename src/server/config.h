@@ -57,6 +57,7 @@ struct config {
     uint64_t bindings_max;            /* cluster_binding_limit */
     unsigned default_queue_type;      /* 0: classic; 1: quorum */
     unsigned handshake_timeout_ms;
+    unsigned send_timeout_ms;         /* INT32_MAX: never */
     uint64_t disk_free_min_bytes; /* below, publishers are blocked */
     uint32_t disk_free_permille;  /* the same as a part of the machine's memory; 0: not so given */
     uint64_t memory_max_bytes;    /* above, likewise; 0: memory_max_permille of the machine's */

@@ -330,6 +330,12 @@ static int open_listeners(struct server *server)
     return 0;
 }
 
+/* The clients' word for no limit is 0. */
+static unsigned send_timeout_from(const struct config *config)
+{
+    return config->send_timeout_ms == INT32_MAX ? 0 : config->send_timeout_ms;
+}
+
 /* Sockets that only wait for their peers to close: never more than an eighth of the descriptors. */
 static unsigned lingering_max(void)
 {
@@ -344,6 +350,7 @@ static int make_parts(struct server *server)
 {
     struct client_settings clients = {
         .handshake_timeout_ms = server->options.config->handshake_timeout_ms,
+        .send_timeout_ms = send_timeout_from(server->options.config),
         .lingering_max = lingering_max(),
         .nodelay = true,
     };

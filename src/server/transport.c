@@ -6,6 +6,8 @@
 #include "server/transport.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -68,4 +70,13 @@ void transport_reset(struct transport *transport)
     /* If it is refused the peer gets a FIN: it learns of the end, only not with its next write. */
     (void)setsockopt(transport->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     transport_close(transport);
+}
+
+size_t transport_unacknowledged(const struct transport *transport)
+{
+    int octets = 0;
+
+    if (ioctl(transport->fd, SIOCOUTQ, &octets) || octets < 0)
+        return 0;
+    return (size_t)octets;
 }

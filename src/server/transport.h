@@ -73,4 +73,7 @@ static inline void transport_close(struct transport *transport)
  */
 void transport_reset(struct transport *transport);
 
+/** transport_unacknowledged() - octets that were written and that the peer's TCP has not taken */
+size_t transport_unacknowledged(const struct transport *transport);
+
 #endif

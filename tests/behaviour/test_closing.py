@@ -162,6 +162,59 @@ def test_peer_that_does_not_answer_connection_close_is_reset():
     run.check_equal(end_of_stream(raw)[1], 'reset', 'end')
 
 
+class Stuck:
+    """A consumer with small buffers that reads nothing; its heartbeats come."""
+
+    def __init__(self, port, messages):
+        self.raw = Raw(port, connect=False)
+        self.raw.socket = socket.socket()
+        self.raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.raw.socket.connect(('127.0.0.1', port))
+        self.raw.handshake(tune=(None, None, 1))
+        self.raw.open_channel(1)
+        self.queue = self.raw.rpc(1, 'queue.declare').queue
+        self.raw.rpc(1, 'basic.consume', queue=self.queue, no_ack=True)
+        self.publisher = rawamqp.connect(port)
+        for _ in range(messages):
+            self.publisher.publish(1, '', self.queue, b'x' * 100000)
+
+    def beat(self, seconds):
+        """Send heartbeats for so long; return after how many seconds one failed, or None."""
+        began = time.monotonic()
+        while time.monotonic() - began < seconds:
+            try:
+                self.raw.send(HEARTBEAT_FRAME)
+            except ConnectionError:
+                return time.monotonic() - began
+            time.sleep(0.05)                # the load: twenty heartbeats a second
+        return None
+
+
+@run.parallel
+def test_peer_that_reads_nothing_is_reset_although_its_heartbeats_come():
+    ours_only()
+    with leveret.Broker({'tcp_listen_options.send_timeout': 2000}) as broker:
+        stuck = Stuck(broker.port, 200)
+        seconds = stuck.beat(15)
+        run.check(seconds is not None, 'it was never dropped')
+        run.check(1.5 <= seconds <= 8, 'dropped after %.1f s' % seconds)
+        line = broker.wait_for_log('the client reads nothing')
+        run.check('send timeout: 2000 ms' in line, 'the log says %r' % line)
+        run.check_equal(broker.log().count('the client reads nothing'), 1, 'lines')
+        stuck.publisher.sync(1)             # others are served
+        stuck.publisher.close()
+
+
+@run.parallel
+def test_peer_that_reads_nothing_stays_without_a_send_timeout():
+    ours_only()
+    with leveret.Broker({'tcp_listen_options.send_timeout': 'infinity'}) as broker:
+        stuck = Stuck(broker.port, 200)
+        run.check_equal(stuck.beat(5), None, 'dropped after')
+        stuck.raw.drop()
+        stuck.publisher.close()
+
+
 # ---- descriptors -----------------------------------------------------------------------------
 
 def opening_octets():

@@ -22,6 +22,7 @@ enum {
     WAIT_TURNS = 20000, /* polling turns before a wait is given up */
     RECORD_BYTES = 4 * 1024 * 1024,
     HANDSHAKE_TIMEOUT_MS = 10000,
+    SEND_TIMEOUT_MS = 8000,
     LINGERING_MAX = 4,
 };
 
@@ -230,6 +231,7 @@ static int connect_peer(void)
 static void client_setup(void)
 {
     struct client_settings settings = { .handshake_timeout_ms = HANDSHAKE_TIMEOUT_MS,
+                                        .send_timeout_ms = SEND_TIMEOUT_MS,
                                         .lingering_max = LINGERING_MAX,
                                         .nodelay = true };
     char error_text[256];

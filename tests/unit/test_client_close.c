@@ -1,5 +1,5 @@
 /*
- * test_client_close.c - how sockets end: lingering, resets, peers that have gone
+ * test_client_close.c - how sockets end: lingering, resets, the send timeout, peers that have gone
  */
 #include "tests/unit/client_fixture.h"
 
@@ -282,6 +282,123 @@ START_TEST(test_peer_that_does_not_answer_connection_close_is_reset)
 }
 END_TEST
 
+/* ---- the send timeout ---- */
+
+/* Output that neither the kernel nor the peer takes. */
+static void fill(void)
+{
+    loop_enter(loop);
+    for (size_t sent = 0; sent < OUTPUT_BYTES; sent += sizeof octets)
+        connection->ops->send_octets(connection->peer, octets, sizeof octets);
+    turn();
+    ck_assert(the_client()->write_blocked);
+    ck_assert_uint_ne(the_client()->stall_check_ms, 0);
+}
+
+/* Until the kernel moves nothing more between the two ends. */
+static void settle(void)
+{
+    uint64_t written;
+    size_t unacknowledged;
+
+    do {
+        written = the_client()->output.written_bytes;
+        unacknowledged = transport_unacknowledged(&the_client()->transport);
+        for (unsigned i = 0; i < 100; i++) {
+            turn();
+            usleep(100);
+        }
+    } while (written != the_client()->output.written_bytes ||
+             unacknowledged != transport_unacknowledged(&the_client()->transport));
+}
+
+START_TEST(test_peer_that_reads_nothing_is_reset_although_its_heartbeats_come)
+{
+    static const uint8_t heartbeat[] = { 8, 0, 0, 0, 0, 0, 0, 0xce };
+    uint64_t began;
+
+    open_client(4096, 2);
+    fill();
+    settle();
+    began = now_ms;
+    while (!connections_freed) {
+        ck_assert_int_eq(send(peer_fd, heartbeat, sizeof heartbeat, MSG_DONTWAIT),
+                         sizeof heartbeat);
+        move_time(SEND_TIMEOUT_MS / 20);
+        ck_assert_uint_le(now_ms - began, SEND_TIMEOUT_MS / 10 * 12);
+    }
+    ck_assert_uint_ge(now_ms - began, SEND_TIMEOUT_MS);
+    WAIT_UNTIL(peer_error() == ECONNRESET);
+}
+END_TEST
+
+/* The peer reads until its TCP has told us of it. */
+static void read_a_little(void)
+{
+    size_t unacknowledged = transport_unacknowledged(&the_client()->transport);
+    unsigned turns_left = WAIT_TURNS;
+
+    while (transport_unacknowledged(&the_client()->transport) == unacknowledged && --turns_left) {
+        (void)recv(peer_fd, octets, 4096, MSG_DONTWAIT);
+        turn();
+        usleep(50);
+    }
+    ck_assert_uint_ne(turns_left, 0);
+}
+
+START_TEST(test_peer_that_reads_slowly_stays)
+{
+    int large = 4 * 1024 * 1024, small = 16 * 1024;
+    uint64_t written;
+
+    open_client(4096, 0);
+    setsockopt(the_client()->transport.fd, SOL_SOCKET, SO_SNDBUF, &large, sizeof large);
+    setsockopt(peer_fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    fill();
+    settle();
+    written = the_client()->output.written_bytes;
+    for (unsigned i = 0; i < 30; i++) {
+        read_a_little();
+        move_time(SEND_TIMEOUT_MS / 10);
+        ck_assert_uint_eq(connections_freed, 0);
+    }
+    /* The socket never took more: only the kernel knew of the progress. */
+    ck_assert_uint_eq(written, the_client()->output.written_bytes);
+}
+END_TEST
+
+START_TEST(test_peer_that_has_read_all_is_watched_no_more)
+{
+    open_client(4096, 0);
+    fill();
+    for (size_t got = 0; got < OUTPUT_BYTES;) {
+        ssize_t part = peer_receive(octets, sizeof octets);
+
+        got += part > 0 ? (size_t)part : 0;
+    }
+    move_time(SEND_TIMEOUT_MS / 10);
+    ck_assert_uint_eq(the_client()->stall_check_ms, 0);
+    for (unsigned i = 0; i < 30; i++)
+        move_time(SEND_TIMEOUT_MS / 10);
+    ck_assert_uint_eq(connections_freed, 0);
+}
+END_TEST
+
+START_TEST(test_send_timeout_can_be_switched_off)
+{
+    clients->settings.send_timeout_ms = 0;
+    open_client(4096, 0);
+    loop_enter(loop);
+    for (size_t sent = 0; sent < OUTPUT_BYTES; sent += sizeof octets)
+        connection->ops->send_octets(connection->peer, octets, sizeof octets);
+    turn();
+    ck_assert(the_client()->write_blocked);
+    for (unsigned i = 0; i < 100; i++)
+        move_time(SEND_TIMEOUT_MS);
+    ck_assert_uint_eq(connections_freed, 0);
+}
+END_TEST
+
 static void add_ends(TCase *tcase)
 {
     tcase_add_test(tcase, test_peer_that_writes_behind_the_end_is_read_until_it_ends);
@@ -302,6 +419,10 @@ static void add_resets(TCase *tcase)
     tcase_add_test(tcase, test_peer_without_heartbeats_is_reset);
     tcase_add_test(tcase, test_peer_that_does_not_finish_its_handshake_is_reset);
     tcase_add_test(tcase, test_peer_that_does_not_answer_connection_close_is_reset);
+    tcase_add_test(tcase, test_peer_that_reads_nothing_is_reset_although_its_heartbeats_come);
+    tcase_add_test(tcase, test_peer_that_reads_slowly_stays);
+    tcase_add_test(tcase, test_peer_that_has_read_all_is_watched_no_more);
+    tcase_add_test(tcase, test_send_timeout_can_be_switched_off);
 }
 
 int main(void)

@@ -28,6 +28,7 @@ START_TEST(test_defaults_are_those_of_rabbitmq)
     ck_assert_uint_eq(config->channel_max, BOUND_CHANNEL_MAX);
     ck_assert_uint_eq(config->consumers_per_channel_max, BOUND_CONSUMERS_PER_CHANNEL);
     ck_assert_uint_eq(config->handshake_timeout_ms, BOUND_HANDSHAKE_TIMEOUT_MS);
+    ck_assert_uint_eq(config->send_timeout_ms, BOUND_SEND_TIMEOUT_MS);
     ck_assert_uint_eq(config->message_max_bytes, BOUND_MESSAGE_BYTES);
     ck_assert(config->log.console);
     ck_assert(!config->log_file);
@@ -141,7 +142,8 @@ START_TEST(test_numbers_reach_their_fields)
               "connection_max = 10\nchannel_max_per_node = 20\nvhost_max = 30\n"
               "cluster_queue_limit = infinity\ncluster_exchange_limit = 50\n"
               "cluster_binding_limit = 60\n"
-              "default_queue_type = quorum\n");
+              "default_queue_type = quorum\ntcp_listen_options.send_timeout = 1500\n"
+              "tcp_listen_options.send_timeout_close = false\n");
     check_clean();
     ck_assert_uint_eq(config->connections_max, 10);
     ck_assert_uint_eq(config->channels_max, 20);
@@ -156,6 +158,7 @@ START_TEST(test_numbers_reach_their_fields)
     ck_assert_uint_eq(config->channel_max, 65535);
     ck_assert_uint_eq(config->consumers_per_channel_max, BOUND_CONSUMERS_PER_CHANNEL);
     ck_assert_uint_eq(config->handshake_timeout_ms, 500);
+    ck_assert_uint_eq(config->send_timeout_ms, 1500);
     ck_assert_uint_eq(config->message_max_bytes, 536870912);
     ck_assert_uint_eq(config->store.record_bytes, 65536);
     ck_assert_uint_eq(config->store.write_buffer_bytes, 1073741824);
