@@ -131,7 +131,7 @@ void connection_force_close(struct connection *connection, int code, const char 
     send_close(connection, &err, CONNECTION_CLOSE_LINGER);
 }
 
-void connection_receive_header(struct connection *connection,
+bool connection_receive_header(struct connection *connection,
                                const uint8_t header[AMQP_PROTOCOL_HEADER_BYTES])
 {
     static const uint8_t amqp_0_9_1[] = { 'A', 'M', 'Q', 'P', 0, 0, 9, 1 };
@@ -140,14 +140,13 @@ void connection_receive_header(struct connection *connection,
     assert(connection->state == CONNECTION_EXPECT_HEADER);
     if (memcmp(header, amqp_0_9_1, sizeof amqp_0_9_1) != 0 &&
         memcmp(header, amqp_0_9, sizeof amqp_0_9) != 0) {
-        broker_log(connection->broker, BROKER_LOG_WARNING,
-                   "closing AMQP connection %s: unsupported protocol header", connection->name);
         connection->ops->send_octets(connection->peer, amqp_0_9_1, sizeof amqp_0_9_1);
         connection_close(connection, CONNECTION_CLOSE_FLUSH);
-        return;
+        return false;
     }
     connection->state = CONNECTION_STARTING;
     connection_send_start(connection);
+    return true;
 }
 
 uint32_t connection_payload_max(const struct connection *connection)

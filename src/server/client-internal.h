@@ -11,6 +11,7 @@
 
 #include "broker/connection.h"
 #include "server/client.h"
+#include "server/foreign.h"
 #include "server/linger.h"
 #include "server/log.h"
 #include "server/loop.h"
@@ -59,6 +60,7 @@ struct client_set {
     struct output_pool pool;
     uint8_t *receive_buffer; /* CLIENT_RECEIVE_BYTES, for whoever reads just now */
     struct linger_set lingering;
+    struct foreign_log foreign;
 };
 
 struct client {
@@ -135,6 +137,14 @@ static inline void client_touch(struct client *client)
 void client_read(struct client *client);
 /** client_resume() - reading may go on: what was set aside first */
 void client_resume(struct loop_work *work);
+
+/**
+ * client_log_foreign() - it ends, and what it began with may not have been AMQP: name it in the log
+ * @octets, @size: the beginning of its stream, 8 octets at most
+ *
+ * Return: false, and nothing is logged, when there is nothing to name.
+ */
+bool client_log_foreign(struct client *client, const uint8_t *octets, size_t size);
 
 /* ---- client_send.c ---- */
 

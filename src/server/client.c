@@ -136,6 +136,11 @@ void client_lost(struct client *client, int error)
     }
     if (error)
         snprintf(detail, sizeof detail, ": %s", strerror(-error));
+    if (!client->protocol_known &&
+        client_log_foreign(client, client->input.data, client->input.size)) {
+        client_drop(client);
+        return;
+    }
     /* A probe of the port sends nothing; nobody wants to read of every one. */
     client_log(client, client->protocol_known ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "closing",
                detail);

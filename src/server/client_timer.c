@@ -137,7 +137,9 @@ static void client_lose_stalled(struct client *client)
 static void client_expire(struct client *client)
 {
     if (client->state != CLIENT_LEAVING) {
-        client_log(client, LOG_LEVEL_WARNING, "closing", ": the handshake took too long");
+        if (client->protocol_known ||
+            !client_log_foreign(client, client->input.data, client->input.size))
+            client_log(client, LOG_LEVEL_WARNING, "closing", ": the handshake took too long");
         client_give_up(client);
         return;
     }

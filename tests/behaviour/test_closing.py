@@ -3,7 +3,8 @@
 
 Where all has been said, the broker reads on until the client closes, so that whoever still writes
 gets no reset. A peer that is given up is reset, so that its next write fails. Sockets whose peers
-have gone, or that will never be closed by them, must not use up the descriptors.
+have gone, or that will never be closed by them, must not use up the descriptors. And what is not
+AMQP 0-9-1 is named in the log.
 """
 
 import os
@@ -306,6 +307,53 @@ def test_stop_closes_what_lingers():
         broker.stop()
         run.check(time.monotonic() - began < 10, 'stopping waited for a socket that lingers')
         raw.drop()
+
+
+# ---- other protocols -------------------------------------------------------------------------
+
+FOREIGN = [
+    (b'GET / HTTP/1.1\r\nHost: x\r\n\r\n', 'looks like HTTP; this port speaks AMQP 0-9-1'),
+    (bytes.fromhex('1603010200010001fc0303') + b'r' * 500,
+     'looks like TLS; this listener is plain'),
+    (bytes.fromhex('101000044d5154540402003c000461626364'), 'looks like MQTT'),
+    (b'STOMP\naccept-version:1.2\n\n\0', 'looks like STOMP'),
+    (b'AMQP\0\x01\0\0', 'looks like AMQP 1.0'),
+    (b'AMQP\x03\x01\0\0', 'looks like AMQP 1.0'),
+    (b'AMQP\0\0\x0a\0', 'looks like another version of AMQP'),
+    (b'garbage!', 'does not speak AMQP: it begins with "garbage!"'),
+]
+
+
+def test_other_protocols_are_answered_with_the_header_and_named():
+    for octets, named in FOREIGN:
+        raw = Raw(BROKER.port).send(octets)
+        run.check_equal(raw.read_bytes(8), rawamqp.PROTOCOL_HEADER, 'answer to %r' % octets)
+        raw.drop()
+        if not BROKER.external:
+            line = BROKER.wait_for_log(named)
+            run.check('127.0.0.1:' in line and '[warning]' in line, 'the log says %r' % line)
+
+
+def test_short_beginnings_are_named_when_they_end():
+    ours_only()
+    raw = Raw(BROKER.port).send(b'PING\r\n')
+    raw.drop()
+    BROKER.wait_for_log('looks like Redis')
+    with leveret.Broker({'handshake_timeout': 500}) as hasty:
+        raw = Raw(hasty.port).send(b'\x16\x03\x01')
+        run.check_equal(end_of_stream(raw), (b'', 'reset'), 'end')
+        hasty.wait_for_log('looks like TLS')
+
+
+def test_address_is_named_once_a_minute():
+    ours_only()
+    with leveret.Broker() as broker:
+        for _ in range(50):
+            raw = Raw(broker.port).send(b'GET /metr')
+            raw.read_bytes(8)
+            raw.drop()
+        run.check_equal(broker.log().count('looks like HTTP'), 1, 'lines')
+        run.check_equal(broker.log().count('accepting AMQP connection'), 0, 'lines of accepting')
 
 
 if __name__ == '__main__':

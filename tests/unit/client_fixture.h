@@ -117,16 +117,17 @@ void connection_free(struct connection *gone)
     free(gone);
 }
 
-void connection_receive_header(struct connection *to,
+bool connection_receive_header(struct connection *to,
                                const uint8_t header[AMQP_PROTOCOL_HEADER_BYTES])
 {
     to->headers++;
     if (to->refuses_header) {
         to->ops->send_octets(to->peer, protocol_header, sizeof protocol_header);
         to->ops->close(to->peer, CONNECTION_CLOSE_FLUSH);
-        return;
+        return false;
     }
     ck_assert_mem_eq(header, protocol_header, sizeof protocol_header);
+    return true;
 }
 
 uint32_t connection_payload_max(const struct connection *of)
