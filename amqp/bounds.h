@@ -11,10 +11,12 @@ enum {
     BOUND_FRAME_MIN_BYTES = 4096,            /* the spec's frame-min-size */
     BOUND_FRAME_MAX_BYTES = 131072,          /* frame_max; 501 */
     BOUND_FRAME_TOLERANCE_BYTES = 8,         /* a payload of frame_max passes, as in RabbitMQ */
-    BOUND_HANDSHAKE_FRAME_BYTES = 65536,     /* before tune-ok: room for tokens; silent close */
+    BOUND_HANDSHAKE_FRAME_BYTES = 8192,      /* initial_frame_max: before tune-ok; silent close */
     BOUND_CHANNEL_MAX = 2047,                /* channel_max; 530 */
     BOUND_HEARTBEAT_S = 60,                  /* heartbeat */
     BOUND_HANDSHAKE_TIMEOUT_MS = 10000,      /* handshake_timeout; silent close */
+    BOUND_SEND_TIMEOUT_MS = 30000,           /* tcp_listen_options.send_timeout; reset */
+    BOUND_LINGERING_SOCKETS = 1024,          /* closed by us, not by the peer: the oldest goes */
     BOUND_SHORTSTR_BYTES = 255,
     BOUND_NAME_BYTES = 255,                  /* queues, exchanges, keys, tags */
     BOUND_REPLY_TEXT_BYTES = 255,

@@ -82,7 +82,7 @@ struct broker {
     struct vhost *vhosts;      /* uthash by_name */
     struct parameters parameters; /* policies too; read them with parameters.h */
     struct connection *connections; /* list */
-    uint32_t connection_count;
+    uint32_t connection_count; /* without those that are closing */
     uint64_t now_ms;           /* monotonic, as given */
     uint64_t wall_ms;          /* milliseconds since 1970, as given */
     unsigned alarms;           /* enum broker_alarm bits */

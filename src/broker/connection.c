@@ -92,6 +92,8 @@ void connection_shut_down(struct connection *connection)
 {
     struct channel *channel, *next;
 
+    if (!connection->shut_down)
+        connection->broker->connection_count--;
     connection->shut_down = true;
     HASH_ITER(by_number, connection->channels, channel, next)
         channel_free(channel);
@@ -110,7 +112,6 @@ void connection_free(struct connection *connection)
     connection->state = CONNECTION_CLOSED;
     connection_shut_down(connection);
     DL_DELETE(broker->connections, connection);
-    broker->connection_count--;
     connection_drop_waiting(connection);
     free(connection->user_name);
     free(connection->client_properties);
@@ -177,7 +178,7 @@ void connection_force_close(struct connection *connection, int code, const char 
     send_close(connection, &err, CONNECTION_CLOSE_LINGER);
 }
 
-void connection_receive_header(struct connection *connection,
+bool connection_receive_header(struct connection *connection,
                                const uint8_t header[AMQP_PROTOCOL_HEADER_BYTES])
 {
     static const uint8_t amqp_0_9_1[] = { 'A', 'M', 'Q', 'P', 0, 0, 9, 1 };
@@ -186,14 +187,13 @@ void connection_receive_header(struct connection *connection,
     assert(connection->state == CONNECTION_EXPECT_HEADER);
     if (memcmp(header, amqp_0_9_1, sizeof amqp_0_9_1) != 0 &&
         memcmp(header, amqp_0_9, sizeof amqp_0_9) != 0) {
-        broker_log(connection->broker, BROKER_LOG_WARNING,
-                   "closing AMQP connection %s: unsupported protocol header", connection->name);
         connection->ops->send_octets(connection->peer, amqp_0_9_1, sizeof amqp_0_9_1);
         connection_close(connection, CONNECTION_CLOSE_FLUSH);
-        return;
+        return false;
     }
     connection->state = CONNECTION_STARTING;
     connection_send_start(connection);
+    return true;
 }
 
 uint32_t connection_payload_max(const struct connection *connection)
@@ -209,12 +209,21 @@ void connection_receive_bad(struct connection *connection, enum amqp_scan scan,
                             const struct amqp_frame *frame, uint8_t end_octet)
 {
     struct amqp_error err = { .method_id = 0 };
-    char reason[64];
+    char reason[96];
 
-    if (connection->state >= CONNECTION_CLOSING)
+    if (connection->state >= CONNECTION_CLOSING) {
+        /* connection.close is out already, and close-ok can no longer be told from the rest. */
+        if (connection->state == CONNECTION_CLOSING)
+            connection_close(connection, CONNECTION_CLOSE_LOST_SYNC);
         return;
+    }
     if (connection->state < CONNECTION_OPENING) {
-        connection_refuse(connection, "a frame of the handshake is too large or malformed");
+        snprintf(reason, sizeof reason,
+                 scan == AMQP_SCAN_OVERSIZED
+                     ? "a frame of the handshake has more than initial_frame_max = %u octets"
+                     : "a frame of the handshake does not end with 0xce",
+                 connection->broker->settings.handshake_frame_bytes);
+        connection_refuse(connection, reason);
         return;
     }
     if (scan == AMQP_SCAN_OVERSIZED)

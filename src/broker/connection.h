@@ -79,8 +79,13 @@ int connection_new(struct broker *broker, const struct channel_ops *ops, void *p
  */
 void connection_free(struct connection *connection);
 
-/** connection_receive_header() - the first 8 octets; anything but AMQP 0-9-1 is refused */
-void connection_receive_header(struct connection *connection,
+/**
+ * connection_receive_header() - the first 8 octets
+ *
+ * Return: false when they are anything but AMQP 0-9-1: the right header is the answer, and the
+ *         owner logs what they were.
+ */
+bool connection_receive_header(struct connection *connection,
                                const uint8_t header[AMQP_PROTOCOL_HEADER_BYTES]);
 
 /** connection_payload_max() - largest payload to accept now, for amqp_frame_scan(); 0: no limit */

@@ -11,6 +11,8 @@
 
 #include "broker/connection.h"
 #include "server/client.h"
+#include "server/foreign.h"
+#include "server/linger.h"
 #include "server/log.h"
 #include "server/loop.h"
 #include "server/output.h"
@@ -23,12 +25,12 @@ enum {
     CLIENT_RECEIVE_BYTES = 256 * 1024,      /* of the buffer that all clients of a loop read into */
 };
 
-/* Why nothing is read from the socket; bits. */
+/* Why nothing that comes from the socket is handled; bits. */
 enum client_stop {
     CLIENT_STOP_PAUSED = 1, /* the broker says so: alarm, overfull commit */
     CLIENT_STOP_FULL = 2,   /* it does not take our answers */
     CLIENT_STOP_HELD = 4,   /* octets that came before a stop are yet to be handled */
-    CLIENT_STOP_CLOSED = 8, /* nothing more is to be read, ever */
+    CLIENT_STOP_CLOSED = 8, /* for ever: what comes is dropped, the end of it is looked for */
 };
 
 enum client_state {
@@ -57,6 +59,8 @@ struct client_set {
     uint64_t accepted;      /* ever; numbers the next client */
     struct output_pool pool;
     uint8_t *receive_buffer; /* CLIENT_RECEIVE_BYTES, for whoever reads just now */
+    struct linger_set lingering;
+    struct foreign_log foreign;
 };
 
 struct client {
@@ -71,6 +75,7 @@ struct client {
     bool protocol_known;     /* the 8 octets of the protocol header have come */
     bool tuned;              /* tune-ok has come */
     bool refused;            /* leaving without ever having been open: the broker has said why */
+    bool peer_ended;         /* leaving, and the peer has: it ends with the last octet written */
     struct loop_work flush_work, resume_work;
     struct client_set *set;
     struct transport transport;
@@ -83,9 +88,11 @@ struct client {
     struct timer timer;      /* the earliest of these */
     uint64_t deadline_ms;    /* of the handshake, or of leaving */
     uint64_t send_check_ms, receive_check_ms; /* heartbeats */
-    uint64_t sent_then, received_then; /* octets at the last check */
+    uint64_t stall_check_ms; /* of the send timeout: while the socket takes no more */
+    uint64_t sent_then, received_then, taken_then; /* octets at the last check */
     uint16_t heartbeat_s;
     uint8_t silent_checks;   /* checks in a row without a sign of life */
+    uint8_t stalled_checks;  /* checks in a row in which the peer took nothing */
     uint64_t number;
     struct client *next, *prev;
 };
@@ -100,6 +107,8 @@ void client_log(const struct client *client, enum log_level level, const char *v
                 const char *detail);
 /** client_drop() - close the socket and free the client */
 void client_drop(struct client *client);
+/** client_give_up() - reset the socket of a peer that is taken for dead, and free the client */
+void client_give_up(struct client *client);
 /** client_end() - it leaves as the broker wanted */
 void client_end(struct client *client);
 /** client_lost() - the socket has ended by itself (@error 0 or -errno): say so, drop the client */
@@ -129,6 +138,14 @@ void client_read(struct client *client);
 /** client_resume() - reading may go on: what was set aside first */
 void client_resume(struct loop_work *work);
 
+/**
+ * client_log_foreign() - it ends, and what it began with may not have been AMQP: name it in the log
+ * @octets, @size: the beginning of its stream, 8 octets at most
+ *
+ * Return: false, and nothing is logged, when there is nothing to name.
+ */
+bool client_log_foreign(struct client *client, const uint8_t *octets, size_t size);
+
 /* ---- client_send.c ---- */
 
 /** client_send_heartbeat() - one heartbeat frame */
@@ -139,8 +156,10 @@ void client_send_heartbeat(struct client *client);
 /** client_set_timer() - after any of its times was changed */
 void client_set_timer(struct client *client);
 void client_on_timer(struct timer *timer, uint64_t now_ms);
-/** client_set_leaving_deadline() - as client->how asks for */
-void client_set_leaving_deadline(struct client *client);
+/** client_set_leaving_deadline() - as client->how asks for; @again: not later than it is already */
+void client_set_leaving_deadline(struct client *client, bool again);
+/** client_watch_output() - the socket takes no more: from now on the send timeout runs */
+void client_watch_output(struct client *client);
 /** client_expect_signs() - its silence until now does not count */
 void client_expect_signs(struct client *client);
 void client_tuned(void *peer, uint32_t frame_max, uint16_t heartbeat_s);

@@ -9,6 +9,11 @@
  * stop first the deliveries, then the reading. connection_set_congested(true) is called from within
  * deliver(): it only sets a flag that is looked at before the next delivery.
  *
+ * There are four ways to leave (enum connection_close_how). Once all has been written, our side of
+ * the socket ends and linger.c reads on until the peer's side does. While the broker still waits,
+ * for an answer or for the end of a silence, input is handled or dropped, but always read: a peer
+ * that has gone is noticed and does not hold a descriptor until the deadline.
+ *
  * A client is freed only from its own events, its timer or its flush, never from within a call of
  * the broker.
  */
@@ -45,19 +50,24 @@ void client_log(const struct client *client, enum log_level level, const char *v
               connection_name(client->connection), detail);
 }
 
-void client_drop(struct client *client)
+/* All but the socket and the client itself: nothing calls it any more. */
+static void client_detach(struct client *client)
 {
-    struct client_set *set = client->set;
-
     connection_free(client->connection); /* first: it may still call us */
-    loop_cancel_timer(set->loop, &client->timer);
+    loop_cancel_timer(client->set->loop, &client->timer);
     loop_work_cancel(&client->flush_work);
     loop_work_cancel(&client->resume_work);
     if (client->read_event_on)
         event_del(&client->read_event);
     if (client->write_event_on)
         event_del(&client->write_event);
-    transport_close(&client->transport);
+}
+
+/* It is detached, and its socket closed or moved. */
+static void client_free(struct client *client)
+{
+    struct client_set *set = client->set;
+
     output_clear(&client->output);
     free(client->input.data);
     DL_DELETE(set->clients, client);
@@ -66,12 +76,51 @@ void client_drop(struct client *client)
     free(client);
 }
 
-void client_end(struct client *client)
+void client_drop(struct client *client)
+{
+    client_detach(client);
+    transport_close(&client->transport);
+    client_free(client);
+}
+
+void client_give_up(struct client *client)
+{
+    client_detach(client);
+    transport_reset(&client->transport);
+    client_free(client);
+}
+
+static void client_log_end(struct client *client)
 {
     bool told = client->refused || client->how == CONNECTION_CLOSE_LOST_SYNC;
 
     client_log(client, told ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "closing", "");
+}
+
+void client_end(struct client *client)
+{
+    client_log_end(client);
     client_drop(client);
+}
+
+/* All has been written: only the socket stays, until the peer closes it too. */
+static void client_linger(struct client *client)
+{
+    client_log_end(client);
+    client_detach(client);
+    linger_take(&client->set->lingering, &client->transport);
+    client_free(client);
+}
+
+/* Leaving, and the peer has ended its stream: what is queued is written, nothing is waited for. */
+static void client_peer_ended(struct client *client)
+{
+    if (!client->output.bytes) {
+        client_end(client);
+        return;
+    }
+    client->peer_ended = true;
+    client_update_events(client);
 }
 
 void client_lost(struct client *client, int error)
@@ -79,11 +128,19 @@ void client_lost(struct client *client, int error)
     char detail[128] = ": client unexpectedly closed TCP connection";
 
     if (client->state == CLIENT_LEAVING) {
-        client_end(client);
+        if (error)
+            client_end(client);
+        else
+            client_peer_ended(client);
         return;
     }
     if (error)
         snprintf(detail, sizeof detail, ": %s", strerror(-error));
+    if (!client->protocol_known &&
+        client_log_foreign(client, client->input.data, client->input.size)) {
+        client_drop(client);
+        return;
+    }
     /* A probe of the port sends nothing; nobody wants to read of every one. */
     client_log(client, client->protocol_known ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "closing",
                detail);
@@ -109,13 +166,19 @@ static void set_event(struct client *client, struct event *event, bool *on, bool
     *on = wanted;
 }
 
+/* It waits for what comes: to handle it, or to drop it and see the end. */
+static bool client_reads(const struct client *client)
+{
+    return !client->peer_ended && (!client->stops || (client->stops & CLIENT_STOP_CLOSED));
+}
+
 void client_update_events(struct client *client)
 {
     unsigned wants = transport_wants(&client->transport);
     bool write_needs_read = client->write_blocked && (wants & TRANSPORT_WANTS_READABLE);
 
     set_event(client, &client->read_event, &client->read_event_on,
-              !client->stops || write_needs_read);
+              client_reads(client) || write_needs_read);
     set_event(client, &client->write_event, &client->write_event_on,
               (client->write_blocked && !write_needs_read) || (wants & TRANSPORT_WANTS_WRITABLE));
 }
@@ -157,10 +220,16 @@ static bool client_flush(struct client *client)
         client_lost(client, rc);
         return false;
     }
-    if (rc == 0 && client->state == CLIENT_LEAVING && client->how == CONNECTION_CLOSE_FLUSH) {
+    if (rc == 0 && client->peer_ended) {
         client_end(client);
         return false;
     }
+    if (rc == 0 && client->state == CLIENT_LEAVING && client->how == CONNECTION_CLOSE_FLUSH) {
+        client_linger(client);
+        return false;
+    }
+    if (client->write_blocked)
+        client_watch_output(client);
     if (client->output.bytes <= CLIENT_OUTPUT_LOW_BYTES)
         client_output_is_low(client);
     client_update_events(client);
@@ -183,7 +252,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
     loop_enter(client->set->loop);
     if (for_write && !client_flush(client))
         return;
-    if (!client->stops)
+    if (client_reads(client))
         client_read(client);
 }
 
@@ -197,7 +266,7 @@ static void on_writable(evutil_socket_t fd, short what, void *context)
     loop_enter(client->set->loop);
     if (client->write_blocked && !client_flush(client))
         return;
-    if (for_read)
+    if (for_read && client_reads(client))
         client_read(client);
 }
 
@@ -207,6 +276,8 @@ void client_pause(void *peer, bool paused)
 {
     struct client *client = peer;
 
+    if (client->state == CLIENT_LEAVING)
+        return; /* nothing that it sends has an effect any more */
     if (paused) {
         client->stops |= CLIENT_STOP_PAUSED;
         client_update_events(client);
@@ -217,19 +288,31 @@ void client_pause(void *peer, bool paused)
     loop_defer(client->set->loop, &client->resume_work);
 }
 
+/* Close-ok is waited for, which may be behind what a pause has set aside. */
+static void client_read_again(struct client *client)
+{
+    if (!(client->stops & CLIENT_STOP_PAUSED))
+        return;
+    client->stops &= ~(unsigned)CLIENT_STOP_PAUSED;
+    loop_defer(client->set->loop, &client->resume_work);
+}
+
 void client_leave(void *peer, enum connection_close_how how)
 {
     struct client *client = peer;
+    bool again = client->state == CLIENT_LEAVING;
 
     client->refused = client->refused || client->state == CLIENT_HANDSHAKE;
     client->state = CLIENT_LEAVING;
     client->how = how;
-    if (how != CONNECTION_CLOSE_LINGER) {
+    if (how == CONNECTION_CLOSE_LINGER) {
+        client_read_again(client);
+    } else {
         client->stops |= CLIENT_STOP_CLOSED;
         free(client->input.data);
         client->input = (struct client_input){ 0 };
     }
-    client_set_leaving_deadline(client);
+    client_set_leaving_deadline(client, again);
     client_update_events(client);
     if (!client->write_blocked)
         loop_flush_later(client->set->loop, &client->flush_work);
@@ -352,6 +435,8 @@ int client_set_new(struct loop *loop, struct broker *broker,
         free(set);
         return -ENOMEM;
     }
+    linger_init(&set->lingering, loop, settings->lingering_max, set->receive_buffer,
+                CLIENT_RECEIVE_BYTES);
     *ret_set = set;
     return 0;
 }
@@ -364,6 +449,7 @@ void client_set_free(struct client_set *set)
         loop_enter(set->loop);
     while (set->clients)
         client_drop(set->clients);
+    linger_release(&set->lingering);
     output_pool_release(&set->pool);
     free(set->receive_buffer);
     free(set);

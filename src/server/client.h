@@ -17,6 +17,8 @@ struct sockaddr;
 
 struct client_settings {
     uint64_t handshake_timeout_ms; /* from accept to connection.open-ok */
+    unsigned send_timeout_ms;      /* a peer that takes nothing for so long is reset; 0: never */
+    unsigned lingering_max;        /* sockets that wait for their peers to close; at least 1 */
     bool nodelay;                  /* TCP_NODELAY */
     bool keepalive;                /* SO_KEEPALIVE */
     uint32_t sndbuf_bytes;         /* SO_SNDBUF; 0: as the kernel has it */
@@ -30,6 +32,7 @@ int client_set_new(struct loop *loop, struct broker *broker,
 /** client_set_free() - drops the clients that are left, without a word to them */
 void client_set_free(struct client_set *set);
 
+/** client_set_count() - clients, without sockets that only linger */
 unsigned client_set_count(const struct client_set *set);
 
 /**

@@ -7,10 +7,14 @@
  * READ_BUDGET_BYTES have come, then others have a turn.
  *
  * When reading must stop (enum client_stop) while octets are at hand, those are set aside whole
- * (CLIENT_STOP_HELD) and handled first when it goes on.
+ * (CLIENT_STOP_HELD) and handled first when it goes on. Input of a client that is leaving is read
+ * and dropped, so that its own end is noticed.
  */
 #include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "server/client-internal.h"
 #include "server/log.h"
@@ -70,6 +74,45 @@ static void receive_bad(struct client *client, enum amqp_scan scan, const struct
     client->stops |= CLIENT_STOP_CLOSED; /* where the next frame begins, nobody knows */
 }
 
+/* IPv4 as IPv6; all zero when the peer is gone already. */
+static struct in6_addr peer_address(const struct client *client)
+{
+    struct sockaddr_in6 v6 = { 0 };
+    struct sockaddr_in v4;
+    struct in6_addr address = IN6ADDR_ANY_INIT;
+    socklen_t size = sizeof v6;
+
+    if (getpeername(client->transport.fd, (struct sockaddr *)&v6, &size))
+        return address;
+    if (v6.sin6_family == AF_INET6)
+        return v6.sin6_addr;
+    memcpy(&v4, &v6, sizeof v4);
+    memcpy(address.s6_addr + 12, &v4.sin_addr, sizeof v4.sin_addr);
+    return address;
+}
+
+bool client_log_foreign(struct client *client, const uint8_t *octets, size_t size)
+{
+    char text[FOREIGN_TEXT_BYTES], detail[FOREIGN_TEXT_BYTES + 64];
+    const char *what = foreign_describe(octets, size, text);
+    struct in6_addr address;
+    unsigned suppressed = 0;
+    bool admitted;
+
+    if (!what)
+        return false;
+    address = peer_address(client);
+    admitted = foreign_log_admit(&client->set->foreign, &address, what,
+                                 loop_now_ms(client->set->loop), &suppressed);
+    if (suppressed)
+        snprintf(detail, sizeof detail, ": %s (and %u more that were not logged)", text,
+                 suppressed);
+    else
+        snprintf(detail, sizeof detail, ": %s", text);
+    client_log(client, admitted ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "closing", detail);
+    return true;
+}
+
 /* The protocol header, once its 8 octets are there. Return: octets used, or 0. */
 static size_t consume_header(struct client *client, const uint8_t *data, size_t size)
 {
@@ -77,8 +120,10 @@ static size_t consume_header(struct client *client, const uint8_t *data, size_t 
     if (size < AMQP_PROTOCOL_HEADER_BYTES)
         return 0;
     client->protocol_known = true;
-    client_log(client, LOG_LEVEL_INFO, "accepting", "");
-    connection_receive_header(client->connection, data);
+    if (connection_receive_header(client->connection, data))
+        client_log(client, LOG_LEVEL_INFO, "accepting", "");
+    else
+        client_log_foreign(client, data, AMQP_PROTOCOL_HEADER_BYTES);
     return AMQP_PROTOCOL_HEADER_BYTES;
 }
 
@@ -207,10 +252,25 @@ static ssize_t client_read_some(struct client *client, bool *ret_full)
     return size;
 }
 
+static void client_discard(struct client *client)
+{
+    struct iovec part = { client->set->receive_buffer, CLIENT_RECEIVE_BYTES };
+    ssize_t size = transport_read(&client->transport, &part, 1);
+
+    if (size <= 0 && size != -EAGAIN)
+        client_lost(client, (int)size);
+    else
+        client_update_events(client);
+}
+
 void client_read(struct client *client)
 {
     size_t left = READ_BUDGET_BYTES;
 
+    if (client->stops & CLIENT_STOP_CLOSED) {
+        client_discard(client);
+        return;
+    }
     while (!client->stops) {
         bool full = false;
         ssize_t size = client_read_some(client, &full);

@@ -61,7 +61,8 @@ struct config {
     uint64_t bindings_max;            /* cluster_binding_limit */
     unsigned default_queue_type;      /* 0: classic; 1: quorum */
     uint64_t handshake_timeout_ms;
-    unsigned tcp_backlog;  /* connections that wait to be accepted */
+    unsigned send_timeout_ms; /* INT32_MAX: never */
+    unsigned tcp_backlog;     /* connections that wait to be accepted */
     bool tcp_nodelay;
     bool tcp_keepalive;
     uint32_t tcp_sndbuf_bytes; /* of each socket; 0: as the kernel has it */

@@ -276,11 +276,29 @@ static int open_listeners(struct server *server)
     return 0;
 }
 
+/* The clients' word for no limit is 0. */
+static unsigned send_timeout_from(const struct config *config)
+{
+    return config->send_timeout_ms == INT32_MAX ? 0 : config->send_timeout_ms;
+}
+
+/* Sockets that only wait for their peers to close: never more than an eighth of the descriptors. */
+static unsigned lingering_max(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur / 8 >= BOUND_LINGERING_SOCKETS)
+        return BOUND_LINGERING_SOCKETS;
+    return limit.rlim_cur >= 8 ? (unsigned)(limit.rlim_cur / 8) : 1;
+}
+
 static int make_parts(struct server *server)
 {
     const struct config *config = server->options.config;
     struct client_settings clients = {
         .handshake_timeout_ms = config->handshake_timeout_ms,
+        .send_timeout_ms = send_timeout_from(config),
+        .lingering_max = lingering_max(),
         .nodelay = config->tcp_nodelay,
         .keepalive = config->tcp_keepalive,
         .sndbuf_bytes = config->tcp_sndbuf_bytes,

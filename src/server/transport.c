@@ -1,11 +1,13 @@
 /*
- * transport.c - plain TCP
+ * transport.c - plain TCP, and what needs the descriptor only
  *
  * sendmsg() rather than writev(): MSG_NOSIGNAL makes a vanished peer an error, not a signal.
  */
 #include "server/transport.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,6 +38,11 @@ static unsigned tcp_wants(const struct transport *transport)
     return 0;
 }
 
+static int tcp_end(struct transport *transport)
+{
+    return shutdown(transport->fd, SHUT_WR) ? -errno : 0;
+}
+
 static void tcp_close(struct transport *transport)
 {
     if (transport->fd >= 0)
@@ -47,10 +54,29 @@ static const struct transport_ops tcp_ops = {
     .read = tcp_read,
     .writev = tcp_writev,
     .wants = tcp_wants,
+    .end = tcp_end,
     .close = tcp_close,
 };
 
 void transport_init_tcp(struct transport *transport, int fd)
 {
     *transport = (struct transport){ .ops = &tcp_ops, .fd = fd };
+}
+
+void transport_reset(struct transport *transport)
+{
+    struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+
+    /* If it is refused the peer gets a FIN: it learns of the end, only not with its next write. */
+    (void)setsockopt(transport->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    transport_close(transport);
+}
+
+size_t transport_unacknowledged(const struct transport *transport)
+{
+    int octets = 0;
+
+    if (ioctl(transport->fd, SIOCOUTQ, &octets) || octets < 0)
+        return 0;
+    return (size_t)octets;
 }

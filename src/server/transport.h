@@ -1,5 +1,5 @@
 /*
- * transport.h - octets to and from a peer: four functions, so that TLS can stand where TCP stands
+ * transport.h - octets to and from a peer: a few functions, so that TLS can stand where TCP stands
  *
  * Results are counts or -errno; -EAGAIN means "not now": wait until transport_wants() comes true.
  * A transport is embedded in its client; it owns its descriptor.
@@ -26,6 +26,8 @@ struct transport_ops {
     /** octets taken (perhaps fewer than given), -EAGAIN, -errno */
     ssize_t (*writev)(struct transport *transport, const struct iovec *parts, int n_parts);
     unsigned (*wants)(const struct transport *transport); /* enum transport_wants bits */
+    /** nothing more will be written: the peer reads the end of the stream; 0 or -errno */
+    int (*end)(struct transport *transport);
     void (*close)(struct transport *transport);
 };
 
@@ -54,9 +56,24 @@ static inline unsigned transport_wants(const struct transport *transport)
     return transport->ops->wants(transport);
 }
 
+static inline int transport_end(struct transport *transport)
+{
+    return transport->ops->end(transport);
+}
+
 static inline void transport_close(struct transport *transport)
 {
     transport->ops->close(transport);
 }
+
+/**
+ * transport_reset() - close, and drop what the kernel has not sent yet
+ *
+ * For a peer that is given up: its next write fails, and the kernel keeps no octets for it.
+ */
+void transport_reset(struct transport *transport);
+
+/** transport_unacknowledged() - octets that were written and that the peer's TCP has not taken */
+size_t transport_unacknowledged(const struct transport *transport);
 
 #endif

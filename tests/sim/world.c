@@ -95,7 +95,7 @@ static void open_broker(struct sim *sim)
                                         .channel_max = 2047,
                                         .frame_max = 131072,
                                         .heartbeat_s = 60,
-                                        .handshake_frame_bytes = 65536,
+                                        .handshake_frame_bytes = BOUND_HANDSHAKE_FRAME_BYTES,
                                         .message_bytes_max = 1 << 20,
                                         .resident_messages_max = sim->resident_messages,
                                         .discards_max = sim->discards,

@@ -22,6 +22,8 @@ enum {
     WAIT_TURNS = 20000, /* polling turns before a wait is given up */
     RECORD_BYTES = 4 * 1024 * 1024,
     HANDSHAKE_TIMEOUT_MS = 10000,
+    SEND_TIMEOUT_MS = 8000,
+    LINGERING_MAX = 4,
 };
 
 static const uint8_t protocol_header[AMQP_PROTOCOL_HEADER_BYTES] = { 'A', 'M', 'Q', 'P',
@@ -37,6 +39,7 @@ struct connection {
     uint8_t bad_end_octet;
     uint8_t *octets; /* all payloads, one after another */
     size_t size;
+    bool refuses_header;
     unsigned pause_after; /* pause when so many frames have come; 0: never */
     bool congested;
     unsigned congestions;
@@ -114,11 +117,17 @@ void connection_free(struct connection *gone)
     free(gone);
 }
 
-void connection_receive_header(struct connection *to,
+bool connection_receive_header(struct connection *to,
                                const uint8_t header[AMQP_PROTOCOL_HEADER_BYTES])
 {
-    ck_assert_mem_eq(header, protocol_header, sizeof protocol_header);
     to->headers++;
+    if (to->refuses_header) {
+        to->ops->send_octets(to->peer, protocol_header, sizeof protocol_header);
+        to->ops->close(to->peer, CONNECTION_CLOSE_FLUSH);
+        return false;
+    }
+    ck_assert_mem_eq(header, protocol_header, sizeof protocol_header);
+    return true;
 }
 
 uint32_t connection_payload_max(const struct connection *of)
@@ -223,6 +232,8 @@ static int connect_peer(void)
 static void client_setup(void)
 {
     struct client_settings settings = { .handshake_timeout_ms = HANDSHAKE_TIMEOUT_MS,
+                                        .send_timeout_ms = SEND_TIMEOUT_MS,
+                                        .lingering_max = LINGERING_MAX,
                                         .nodelay = true };
     char error_text[256];
 

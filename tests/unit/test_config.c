@@ -28,6 +28,7 @@ START_TEST(test_defaults_are_those_of_rabbitmq)
     ck_assert_uint_eq(config->channel_max, BOUND_CHANNEL_MAX);
     ck_assert_uint_eq(config->consumers_per_channel_max, BOUND_CONSUMERS_PER_CHANNEL);
     ck_assert_uint_eq(config->handshake_timeout_ms, BOUND_HANDSHAKE_TIMEOUT_MS);
+    ck_assert_uint_eq(config->send_timeout_ms, BOUND_SEND_TIMEOUT_MS);
     ck_assert_uint_eq(config->message_max_bytes, BOUND_MESSAGE_BYTES);
     ck_assert(config->log.console);
     ck_assert(!config->log_file);
@@ -134,14 +135,15 @@ END_TEST
 
 START_TEST(test_numbers_reach_their_fields)
 {
-    read_text("heartbeat = 0\nframe_max = 0\ninitial_frame_max = 8192\nchannel_max = 65535\n"
+    read_text("heartbeat = 0\nframe_max = 0\ninitial_frame_max = 64KB\nchannel_max = 65535\n"
               "consumer_max_per_channel = infinity\nhandshake_timeout = 500\n"
               "max_message_size = 512MiB\nstore.record_size = 64KiB\n"
               "store.write_buffer_size = 1GiB\nstore.sync = never\nstore.sync_interval = 5\n"
               "connection_max = 10\nchannel_max_per_node = 20\nvhost_max = 30\n"
               "cluster_queue_limit = infinity\ncluster_exchange_limit = 50\n"
               "cluster_binding_limit = 60\n"
-              "default_queue_type = quorum\n"
+              "default_queue_type = quorum\ntcp_listen_options.send_timeout = 1500\n"
+              "tcp_listen_options.send_timeout_close = false\n"
               "tcp_listen_options.backlog = 128\ntcp_listen_options.nodelay = false\n"
               "tcp_listen_options.keepalive = true\ntcp_listen_options.sndbuf = 32768\n"
               "tcp_listen_options.recbuf = 16384\n"
@@ -164,10 +166,11 @@ START_TEST(test_numbers_reach_their_fields)
     ck_assert_uint_eq(config->default_queue_type, 1);
     ck_assert_uint_eq(config->heartbeat_s, 0);
     ck_assert_uint_eq(config->frame_max_bytes, 0);
-    ck_assert_uint_eq(config->initial_frame_max_bytes, 8192);
+    ck_assert_uint_eq(config->initial_frame_max_bytes, 65536);
     ck_assert_uint_eq(config->channel_max, 65535);
     ck_assert_uint_eq(config->consumers_per_channel_max, BOUND_CONSUMERS_PER_CHANNEL);
     ck_assert_uint_eq(config->handshake_timeout_ms, 500);
+    ck_assert_uint_eq(config->send_timeout_ms, 1500);
     ck_assert_uint_eq(config->message_max_bytes, 536870912);
     ck_assert_uint_eq(config->store.record_bytes, 65536);
     ck_assert_uint_eq(config->store.write_buffer_bytes, 1073741824);
