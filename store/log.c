@@ -272,6 +272,16 @@ void store_log_release(struct store_log *log, uint64_t number)
     memmove(log->segments, log->segments + n, log->n_segments * sizeof *log->segments);
 }
 
+void store_log_drop_spares(struct store_log *log)
+{
+    char name[LOG_NAME_BYTES];
+
+    while (log->n_spares > 0) {
+        log_segment_name(name, log->spares[--log->n_spares], ".spare");
+        (void)unlinkat(log->directory_fd, name, 0); /* or the next process finds it */
+    }
+}
+
 /* ---- opening ---- */
 
 static int by_serial(const void *a, const void *b)

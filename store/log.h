@@ -61,6 +61,9 @@ void store_log_restart(struct store_log *log, uint64_t next);
 /** store_log_release() - records up to @number will not be asked for again */
 void store_log_release(struct store_log *log, uint64_t number);
 
+/** store_log_drop_spares() - give back what is kept for segments to come: the disk is full */
+void store_log_drop_spares(struct store_log *log);
+
 /** store_log_close() - close the files and free it; syncs nothing. NULL is fine. */
 void store_log_close(struct store_log *log);
 

@@ -29,6 +29,7 @@ struct store_options store_options_default(void)
         .record_bytes = 262144,
         .write_buffer_bytes = 16777216,
         .readers = 2,
+        .reserve_bytes = 67108864,
     };
 }
 
@@ -457,6 +458,10 @@ static void poll_committer(struct store *store)
     store->stats.sync_us_total = report.sync_us;
     if (report.stalled_changed)
         report_stalled(store, report.stalled, report.fault.text);
+    if (report.lost) {
+        store->lost = report.lost;
+        store->lost_fault = report.lost_fault;
+    }
     free_applied(store, report.applied);
     report_durable(store, report.durable);
 }
@@ -580,14 +585,24 @@ static int close_without_thread(struct store *store)
     return rc;
 }
 
+int store_lost(const struct store *store, const char **ret_text)
+{
+    if (store->lost)
+        *ret_text = store->lost_fault.text;
+    return store->lost;
+}
+
 int store_close(struct store *store)
 {
     int sealed = seal(store, true);
+    bool ended = true;
     int rc;
 
     if (store->readers)
         store_readers_stop(store->readers);
-    rc = store->committer ? store_committer_stop(store->committer) : close_without_thread(store);
-    store_free(store);
+    rc = store->committer ? store_committer_stop(store->committer, &ended)
+                          : close_without_thread(store);
+    if (ended)
+        store_free(store);
     return sealed ? sealed : rc;
 }

@@ -16,9 +16,11 @@
  *   not durable) brings the entry back: at worst a redelivery.
  * - Ids (queue ids) and locations are never used twice in the life of a data directory.
  *
- * A failing disk does not lose the open or sealed commits: the committer reopens the database,
- * writes the same commits again and reports `stalled` until one succeeds (a failed sync is never
- * taken for done). Only the memory that they hold grows; the caller stops its publishers.
+ * A failing disk does not lose the open or sealed commits: the committer writes the same commits
+ * again and reports `stalled` until one succeeds (a failed sync is never taken for done). Only the
+ * memory that they hold grows; the caller stops its publishers. A full disk first takes the room
+ * that is kept in reserve: `stalled` is reported, so that nothing new is published, and all goes on
+ * so that what is there can be consumed.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -55,6 +57,7 @@ struct store_options {
     size_t record_bytes;       /* largest packed record: 262144 */
     size_t write_buffer_bytes; /* memtable: 16777216 */
     unsigned readers;          /* threads that read messages back: 2 */
+    uint64_t reserve_bytes;    /* room on the disk, given up when it is full: 67108864; 0: none */
 };
 
 /** store_options_default() - store.sync = commit and the sizes above */
@@ -76,7 +79,8 @@ struct store_entry {
 struct store_events {
     /** every commit up to and including @commit is durable (as store_options.sync means it) */
     void (*durable)(void *context, uint64_t commit);
-    /** writing fails (@error is -errno, @text says it for the log) or works again (@error 0) */
+    /** writing fails, or only the reserve has room (@error is -errno, @text says it for the log);
+        or all is well again (@error 0) */
     void (*stalled)(void *context, int error, const char *text);
     /** a read has ended: @message borrowed, or @error -errno (-ENOENT, -EIO, -EBADMSG) */
     void (*read)(void *context, void *request, int error, struct amqp_bytes message);
@@ -105,11 +109,31 @@ int store_open(const char *directory, const struct store_options *options,
 /**
  * store_close() - commit what is open and sealed, wait for it, free the store
  *
- * While the disk fails it does not wait for ever: after 5 s the rest is given up.
+ * While the disk fails it does not wait for ever: after 5 s the rest is given up. A database that
+ * waits for the disk is left open, as the log has all of it: see store_is_left_open().
  *
  * Return: 0, or -errno when commits were given up.
  */
 int store_close(struct store *store);
+
+/**
+ * store_lost() - whether the database cannot be used any more in this process
+ * @ret_text: a sentence, borrowed from the store; set only if so
+ *
+ * After a sync of its files failed, or RocksDB said no: what is confirmed is in the log, and the
+ * next process finds it. This one should say so and end.
+ *
+ * Return: 0 or -errno.
+ */
+int store_lost(const struct store *store, const char **ret_text);
+
+/**
+ * store_is_left_open() - a database of this process could not be closed
+ *
+ * After store_close() or a failed store_open(): threads of RocksDB may run on, so the process must
+ * end by _exit(), not by exit() or by returning from main().
+ */
+bool store_is_left_open(void);
 
 /**
  * store_recover() - hand out everything that is stored; once, before any change

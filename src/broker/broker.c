@@ -287,11 +287,11 @@ static void on_stalled(void *context, int error, const char *text)
 
     if (error)
         broker_log(broker, BROKER_LOG_ERROR,
-                   "the store cannot write: %s. Nothing is confirmed and publishers are blocked "
-                   "until it can.",
+                   "the store is out of order: %s. Publishers are blocked, and what cannot be "
+                   "written is not confirmed, until it is well again.",
                    text);
     else
-        broker_log(broker, BROKER_LOG_INFO, "the store writes again");
+        broker_log(broker, BROKER_LOG_INFO, "the store is well again");
     broker_set_alarm(broker, BROKER_ALARM_STORE, error != 0);
 }
 

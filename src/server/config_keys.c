@@ -124,6 +124,8 @@ static const struct config_row rows[] = {
     SETS("store.record_size", "256KiB", bytes, FIELD(store.record_bytes), BETWEEN(4000, 16777216)),
     SETS("store.write_buffer_size", "16MiB", bytes, FIELD(store.write_buffer_bytes),
          BETWEEN(1000000, 4294967296)),
+    SETS("store.reserve_size", "64MiB", bytes, FIELD(store.reserve_bytes),
+         BETWEEN(0, 1099511627776)),
 
     /* definitions, names */
     SETS("load_definitions", NULL, text, FIELD(definitions_path), BETWEEN(1, 4096)),

@@ -54,6 +54,7 @@ struct server {
     struct timer stop_timer;
     bool stop_is_over; /* no client is waited for any longer */
     int stop_signal;   /* the one that asked for it; 0: none yet */
+    bool running;      /* clients may be there */
     char node_name[NODE_NAME_BYTES];
     char error_text[ERROR_TEXT_BYTES];
 };
@@ -434,11 +435,11 @@ static int server_stop(struct server *server)
     int rc = 0;
 
     close_listeners(server);
-    if (server->stop_signal)
+    if (server->running)
         send_clients_away(server);
     alarms_free(server->alarms);
     client_set_free(server->clients);
-    if (server->stop_signal)
+    if (server->running)
         loop_turn(server->loop, true); /* what the clients held is put back */
     if (server->loop)
         loop_forget_store(server->loop);
@@ -477,6 +478,29 @@ static int server_start(struct server *server)
         return -1;
     loop_turn(server->loop, true); /* ends the turn that the start was part of */
     return 0;
+}
+
+/* Stop after the last turn; returns the exit status. */
+static int run_down(struct server *server)
+{
+    const char *text;
+    bool lost = !server->stop_signal && store_lost(server->store, &text);
+    int status;
+
+    if (lost)
+        log_error("the database cannot be used any more: %s. What was confirmed is in the log; "
+                  "this process ends, to be started again.",
+                  text);
+    else
+        log_info("stopping after signal %d", server->stop_signal);
+    notify_manager("STOPPING=1");
+    status = server_stop(server);
+    if (!status && server->stop_signal == SIGINT)
+        status = 128 + SIGINT;
+    if (store_is_left_open())
+        log_warning("the database waits for the disk and was left as it is; the log has the rest");
+    log_info("stopped");
+    return lost ? OPTIONS_EXIT_LOST : status;
 }
 
 static void print_for_check(void *context, int level, const char *text)
@@ -549,15 +573,13 @@ int main(int argc, char **argv)
     } else {
         log_info("Server startup complete; 0 plugins started. Ready for clients.");
         notify_manager("READY=1");
+        server.running = true;
         loop_run(server.loop);
-        log_info("stopping after signal %d", server.stop_signal);
-        notify_manager("STOPPING=1");
-        status = server_stop(&server);
-        if (!status && server.stop_signal == SIGINT)
-            status = 128 + SIGINT;
-        log_info("stopped");
+        status = run_down(&server);
     }
     log_close();
     options_release(&server.options);
+    if (store_is_left_open())
+        _exit(status); /* its threads may still run */
     return status;
 }

@@ -53,6 +53,13 @@ void store_poll(struct store *store)
     (void)store;
 }
 
+int store_lost(const struct store *store, const char **ret_text)
+{
+    (void)store;
+    (void)ret_text;
+    return 0;
+}
+
 void broker_set_paging(struct broker *broker, bool low)
 {
     (void)broker;

@@ -505,7 +505,7 @@ START_TEST(test_full_disk_stalls_and_goes_on_when_there_is_room)
 END_TEST
 
 /* RocksDB cannot flush, while the log can still be written: without descriptors, no new file. */
-START_TEST(test_database_that_refuses_is_opened_again_and_given_what_the_log_has)
+START_TEST(test_database_that_cannot_create_files_waits_and_goes_on)
 {
     static uint8_t body[50000];
     uint64_t id = store_new_queue_id(store);
@@ -530,9 +530,8 @@ START_TEST(test_database_that_refuses_is_opened_again_and_given_what_the_log_has
         ck_assert_int_eq(store_settle(store, id, 1, 0), 0);
     ck_assert_int_eq(store_seal(store), 0);
     (void)temp_limit(RLIMIT_NOFILE, before);
-    while (durable < number)
+    while (durable < number || stalled)
         wait_and_poll();
-    ck_assert_int_eq(stalled, 0);
     reopen();
     ck_assert_uint_eq(n_recovered, i - 2);
     for (size_t at = 0; at < n_recovered; at += 7) {
@@ -770,7 +769,7 @@ int main(void)
     tcase_add_test(tcase, test_long_traffic_with_flushes_leaves_the_live_entries);
     tcase_add_test(tcase, test_full_disk_stalls_and_goes_on_when_there_is_room);
     tcase_add_test(tcase,
-                   test_database_that_refuses_is_opened_again_and_given_what_the_log_has);
+                   test_database_that_cannot_create_files_waits_and_goes_on);
     tcase_add_test(tcase, test_close_gives_up_while_the_disk_is_full);
     tcase_add_test(tcase, test_killed_process_keeps_its_promises);
     tcase_add_test(tcase, test_torn_tail_of_the_log_costs_only_the_last_commit);
