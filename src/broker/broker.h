@@ -41,6 +41,8 @@ struct broker_settings {
     uint64_t consumer_timeout_ms;       /* unacknowledged deliveries; 0: never */
     uint32_t resident_messages_max;     /* of a queue, before stored ones leave memory; 0: BOUND_ */
     uint64_t resident_bytes_max;        /* the same for octets; 0: BOUND_RESIDENT_BYTES */
+    uint64_t queue_memory_max;          /* octets of messages in memory, of a queue; then they leave
+                                           it, stored or not; 0: BOUND_QUEUE_MEMORY_BYTES */
     uint32_t discards_max;              /* of a queue, being read; 0: BOUND_DISCARDS */
     const char *default_queue_type;     /* where vhost and client name none; NULL: classic */
     uint64_t connections_max, channels_max; /* of the node; 0: no limit, as in all of these */

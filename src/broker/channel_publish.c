@@ -117,7 +117,8 @@ int channel_push(struct channel *channel, struct message *message, struct queue 
         if (rc)
             return rc;
     }
-    if (outcome->stored && store_open_bytes(channel->connection->broker->store) > OPEN_COMMIT_BYTES_MAX)
+    if ((outcome->stored || outcome->paged) &&
+        store_open_bytes(channel->connection->broker->store) > OPEN_COMMIT_BYTES_MAX)
         connection_hold_back(channel->connection);
     return 0;
 }

@@ -122,8 +122,7 @@ static void give_back(struct fetch *fetch, struct message *message, int error)
     }
     entry->flags &= (uint8_t)~ENTRY_FETCHING;
     if (message) {
-        entry->message = message;
-        entry->flags |= ENTRY_RESIDENT;
+        ready_set_resident(&queue->ready, entry, message);
     } else {
         log_unreadable(queue, fetch, error);
         entry->flags |= ENTRY_LOST;
