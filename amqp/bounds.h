@@ -28,6 +28,9 @@ enum {
     BOUND_QUEUE_MEMORY_BYTES = 67108864,     /* queue_memory_limit; then they leave memory; no error */
     BOUND_MESSAGE_OVERHEAD_BYTES = 128,      /* what one is taken to cost there besides its body */
     BOUND_PAGING_SHIFT = 6,                  /* RESIDENT_* are so many times halved while memory is low */
+    BOUND_MEMORY_LOOK_BYTES = 16777216,      /* allocated for messages between two looks at memory */
+    BOUND_UNFINISHED_DIVISOR = 4,            /* of the memory limit, for unfinished messages while the
+                                                memory alarm is raised; 506, the largest first */
     BOUND_DISCARDS = 16384,                  /* of a queue, read to be dead-lettered; no error */
     BOUND_DISCARD_BYTES = 8388608,           /* the same for octets of their bodies */
     BOUND_UNACKED_PER_CHANNEL = 1000000,     /* deliveries pause there; no error */

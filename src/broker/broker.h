@@ -84,6 +84,9 @@ struct broker {
     uint64_t wall_ms;          /* milliseconds since 1970, as given */
     unsigned alarms;           /* enum broker_alarm bits */
     bool paging;               /* memory is low: queues keep few messages in it */
+    uint64_t grown_bytes;      /* allocated since memory was looked at (memory.h) */
+    void (*look_at_memory)(void *context); /* NULL: nobody watches */
+    void *look_at_memory_context;
     struct route route;        /* scratch for the publish being routed */
     uint64_t route_generation;      /* of the last publish: see destination.visited */
     uint64_t topology_generation;   /* moves when a queue, exchange or permission goes away */
@@ -144,6 +147,24 @@ int broker_end(struct broker *broker);
  * Those that are there already stay. Source: RabbitMQ's vm_memory_high_watermark_paging_ratio.
  */
 void broker_set_paging(struct broker *broker, bool low);
+
+/**
+ * broker_watch_memory() - call @look after every BOUND_MEMORY_LOOK_BYTES that messages have taken
+ *
+ * It is called from within the handling of a frame or of a queue, and may call broker_set_paging()
+ * and raise an alarm, which blocks the publisher of that very frame; it may clear none.
+ */
+void broker_watch_memory(struct broker *broker, void (*look)(void *context), void *context);
+
+/**
+ * broker_give_up_unfinished() - close connections whose unfinished messages fill memory
+ * @keep_bytes: of all of them together, may stay
+ *
+ * Those that hold most, with 506, a few a call; not from within a call of the broker.
+ *
+ * Return: true when there are more to close: call it again soon.
+ */
+bool broker_give_up_unfinished(struct broker *broker, uint64_t keep_bytes);
 
 /**
  * broker_gather_us() - how long a gathering may keep those who wait; 0: there is none, or nobody

@@ -16,6 +16,7 @@
 #include "broker/dead_letter.h"
 #include "broker/direct_reply.h"
 #include "broker/expiration.h"
+#include "broker/memory.h"
 #include "broker/sender_selected.h"
 #include "broker/tx.h"
 
@@ -112,6 +113,7 @@ int channel_push(struct channel *channel, struct message *message, struct queue 
 {
     int rc;
 
+    broker_note_memory(channel->connection->broker, n_queues * 2 * sizeof(struct queue_entry));
     for (size_t i = 0; i < n_queues; i++) {
         rc = queue_push(queues[i], message, outcome);
         if (rc)
@@ -205,6 +207,7 @@ static int publish_by_headers(struct channel *channel, struct exchange *exchange
         if (rc)
             return rc;
         message = without_bcc;
+        broker_note_memory(channel->connection->broker, message_memory_bytes(message));
     }
     return push_routed(channel, message);
 }
@@ -231,6 +234,7 @@ static int publish_asked(struct channel *channel, struct exchange *exchange,
         if (rc)
             return rc;
         message = rewritten;
+        broker_note_memory(channel->connection->broker, message_memory_bytes(message));
         decode_properties(message, &properties);
     }
     rc = check_properties(channel, &properties, message, err);

@@ -342,8 +342,10 @@ static int push(struct queue *queue, struct message *message, struct push_outcom
         return rc;
     }
     queue->next_sequence++;
-    outcome->stored |= (entry.flags & ENTRY_STORED) != 0;
-    outcome->paged |= (entry.flags & ENTRY_PAGED) != 0;
+    if (entry.flags & ENTRY_STORED)
+        outcome->stored = true;
+    else if (UNLIKELY(entry.flags & ENTRY_PAGED))
+        outcome->paged = true;
     queue_wake(queue);
     return 0;
 }

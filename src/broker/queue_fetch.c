@@ -10,6 +10,7 @@
 #include <utlist.h>
 
 #include "broker/broker.h"
+#include "broker/memory.h"
 #include "broker/queue-internal.h"
 #include "broker/vhost.h"
 
@@ -144,6 +145,8 @@ void queue_fetched(void *request, int error, struct amqp_bytes stored)
 
     if (!error)
         error = message_from_stored(stored, fetch->entry.location, &message);
+    if (message)
+        broker_note_memory(queue_vhost(queue)->broker, message_memory_bytes(message));
     if (fetch->discard)
         give_to_discard(fetch, message, error);
     else if (queue->deleted)

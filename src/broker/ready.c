@@ -109,7 +109,8 @@ __attribute__((always_inline)) static inline void removed(struct ready *ready,
 
 int ready_push(struct ready *ready, const struct queue_entry *entry)
 {
-    struct queue_entries *level = make_level(ready, entry->priority);
+    struct queue_entries *level =
+        LIKELY(ready->base && !entry->priority) ? ready->base : make_level(ready, entry->priority);
     int rc = level ? queue_entries_push(level, entry) : -ENOMEM;
 
     if (!rc)
