@@ -189,8 +189,8 @@ int store_count_delivery(struct store *store, uint64_t queue_id, uint64_t sequen
 /**
  * store_mark_delivered() - entries up to @sequence have been handed to consumers
  *
- * Kept in memory; written with the next change of the same queue, so that `redelivered` can be
- * told after a restart. Costs nothing by itself and cannot fail.
+ * A change of the open commit, as a settlement is: `redelivered` can be told after a restart once
+ * that is durable. Never makes a commit urgent, and cannot fail.
  */
 void store_mark_delivered(struct store *store, uint64_t queue_id, uint64_t sequence);
 

@@ -51,6 +51,8 @@ int broker_new(const struct broker_settings *settings, struct broker **ret_broke
         broker->settings.resident_messages_max = BOUND_RESIDENT_MESSAGES;
     if (!settings->resident_bytes_max)
         broker->settings.resident_bytes_max = BOUND_RESIDENT_BYTES;
+    if (!settings->queue_memory_max)
+        broker->settings.queue_memory_max = BOUND_QUEUE_MEMORY_BYTES;
     if (!settings->discards_max)
         broker->settings.discards_max = BOUND_DISCARDS;
     if (!settings->deletion_steps_max)

@@ -53,6 +53,7 @@ struct content {
     uint16_t property_flags;
     uint64_t body_bytes;     /* as announced */
     uint64_t received_bytes;
+    uint64_t held_bytes;     /* of connection->unfinished_bytes */
     struct message *message; /* being filled; its body has `capacity` octets so far */
     char names[2 * BOUND_NAME_BYTES]; /* exchange, routing key */
 };

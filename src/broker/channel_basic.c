@@ -16,6 +16,7 @@
 #include "broker/dead_letter.h"
 #include "broker/direct_reply.h"
 #include "broker/generated_name.h"
+#include "broker/memory.h"
 #include "broker/message_headers.h"
 #include "broker/queue-internal.h"
 #include "broker/tx.h"
@@ -94,6 +95,8 @@ int channel_deliver(struct consumer *consumer, struct queue_entry *entry)
     }
     channel->next_delivery_tag++;
     connection->broker->messages_delivered++;
+    /* The output copies the message or refers to it. */
+    broker_note_memory(connection->broker, BOUND_MESSAGE_OVERHEAD_BYTES + entry->body_bytes);
     connection->ops->deliver(connection->peer, channel->number, &delivery);
     if (consumer->no_ack)
         queue_release_entry(consumer->queue, entry);

@@ -16,6 +16,7 @@
 #include "broker/dead_letter.h"
 #include "broker/direct_reply.h"
 #include "broker/expiration.h"
+#include "broker/memory.h"
 #include "broker/sender_selected.h"
 #include "broker/tx.h"
 
@@ -113,12 +114,14 @@ int channel_push(struct channel *channel, struct message *message, struct queue 
 {
     int rc;
 
+    broker_note_memory(channel->connection->broker, n_queues * 2 * sizeof(struct queue_entry));
     for (size_t i = 0; i < n_queues; i++) {
         rc = queue_push(queues[i], message, outcome);
         if (rc)
             return rc;
     }
-    if (outcome->stored && store_open_bytes(channel->connection->broker->store) > OPEN_COMMIT_BYTES_MAX)
+    if ((outcome->stored || outcome->paged) &&
+        store_open_bytes(channel->connection->broker->store) > OPEN_COMMIT_BYTES_MAX)
         connection_hold_back(channel->connection);
     return 0;
 }
@@ -207,6 +210,7 @@ static int publish_by_headers(struct channel *channel, struct exchange *exchange
         if (rc)
             return rc;
         message = without_bcc;
+        broker_note_memory(channel->connection->broker, message_memory_bytes(message));
     }
     return push_routed(channel, message);
 }
@@ -233,6 +237,7 @@ static int publish_asked(struct channel *channel, struct exchange *exchange,
         if (rc)
             return rc;
         message = rewritten;
+        broker_note_memory(channel->connection->broker, message_memory_bytes(message));
         decode_properties(message, &properties);
     }
     rc = check_properties(channel, &properties, message, err);

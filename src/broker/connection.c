@@ -111,6 +111,7 @@ void connection_free(struct connection *connection)
 
     connection->state = CONNECTION_CLOSED;
     connection_shut_down(connection);
+    assert(connection->unfinished_bytes == 0);
     DL_DELETE(broker->connections, connection);
     connection_drop_waiting(connection);
     free(connection->user_name);
@@ -128,6 +129,7 @@ void connection_close(struct connection *connection, enum connection_close_how h
     else
         connection->state = CONNECTION_CLOSING;
     connection_shut_down(connection);
+    connection_resume(connection, connection->paused); /* or its close-ok would not be read */
     connection->ops->close(connection->peer, how);
 }
 

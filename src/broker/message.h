@@ -110,6 +110,13 @@ static inline uint8_t *message_body_writable(struct message *message)
 
 enum { MESSAGE_STORED_PARTS = 2, MESSAGE_STORED_HEAD_BYTES = 24 };
 
+/** message_memory_bytes() - what it takes of memory, BCC left out */
+static inline size_t message_memory_bytes(const struct message *message)
+{
+    return sizeof *message + message->exchange_bytes + message->routing_key_bytes +
+           (size_t)message->properties_bytes + message->body_bytes;
+}
+
 /** message_stored_parts() - the stored form: @head is filled, the parts borrow it and @message */
 void message_stored_parts(const struct message *message, uint8_t head[MESSAGE_STORED_HEAD_BYTES],
                           struct iovec parts[MESSAGE_STORED_PARTS]);

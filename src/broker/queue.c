@@ -369,9 +369,23 @@ static bool refuses(struct queue *queue, const struct message *message)
 }
 
 /*
- * A message behind a long backlog does not stay in memory when the store has it: it is read back
- * when its turn comes (queue_fetch.c). The store serves it from the start, also while its commit is
- * open. What is long depends on whether memory is low.
+ * A queue keeps so much in memory, whatever lies in it. The guess covers what has left memory too:
+ * a queue that is long stays on disk from there on, in one piece, so that its index can be packed.
+ */
+static bool is_full(const struct queue *queue)
+{
+    const struct broker *broker = queue_vhost(queue)->broker;
+    uint64_t max_bytes = broker->settings.queue_memory_max;
+
+    return queue->ready.bytes + (uint64_t)queue->ready.count * BOUND_MESSAGE_OVERHEAD_BYTES >=
+               max_bytes ||
+           queue->ready.resident_bytes >= max_bytes;
+}
+
+/*
+ * A message behind a long backlog does not stay in memory when the store has it, and when memory is
+ * low it goes to the store for that: it is read back when its turn comes (queue_fetch.c). The store
+ * serves it from the start, also while its commit is open.
  */
 static bool is_long(const struct queue *queue)
 {
@@ -380,6 +394,13 @@ static bool is_long(const struct queue *queue)
 
     return queue->ready.count >= broker->settings.resident_messages_max >> shift ||
            queue->ready.bytes >= broker->settings.resident_bytes_max >> shift;
+}
+
+static bool leaves_memory(const struct queue *queue, bool stored)
+{
+    const struct broker *broker = queue_vhost(queue)->broker;
+
+    return broker->store && (is_full(queue) || ((stored || broker->paging) && is_long(queue)));
 }
 
 static int page_entry(struct queue *queue, struct message *message,
@@ -397,9 +418,8 @@ static int page_entry(struct queue *queue, struct message *message,
 /* Gives the message to the store, where it has to go there, and takes it out of memory. */
 static int place(struct queue *queue, struct message *message, struct queue_entry *entry)
 {
-    struct broker *broker = queue_vhost(queue)->broker;
     bool stored = is_stored(queue, message);
-    bool leaves = (stored || (broker->paging && broker->store)) && is_long(queue);
+    bool leaves = leaves_memory(queue, stored);
     int rc = 0;
 
     if (stored) {
@@ -447,6 +467,8 @@ static int push(struct queue *queue, struct message *message, struct push_outcom
     queue->next_sequence++;
     if (entry.flags & ENTRY_STORED)
         outcome->stored = true;
+    else if (UNLIKELY(entry.flags & ENTRY_PAGED))
+        outcome->paged = true;
     queue_wake(queue);
     return 0;
 }

@@ -20,9 +20,10 @@
  * they need it (struct queue_rare, ready.h, expiry.h).
  *
  * Durable queues have an id in the store. A persistent message in a durable queue (any message in a
- * quorum queue) is a *stored* entry; everything else is in memory only, unless memory runs low:
- * then what comes to a long queue is *paged*, which is to say stored under an id of its own, of
- * which the metadata know nothing, so that the next start drops it as entries of a deleted queue.
+ * quorum queue) is a *stored* entry; everything else is in memory only, until the queue takes
+ * queue_memory_max of it or memory runs low: then what comes to a long queue is *paged*, which is to
+ * say stored under an id of its own, of which the metadata know nothing, so that the next start
+ * drops it as entries of a deleted queue.
  */
 #ifndef BROKER_QUEUE_H
 #define BROKER_QUEUE_H
@@ -194,6 +195,7 @@ void queue_unref(struct queue *queue);
 /** struct push_outcome - what queue_push() has to tell; its user clears it before the first push */
 struct push_outcome {
     bool stored;  /* some entry waits for the store's open commit */
+    bool paged;   /* some transient entry went to the store: nothing waits for that */
     bool refused; /* some queue was full and does not drop its head: a confirm becomes a nack */
 };
 

@@ -68,6 +68,8 @@ static const struct config_row rows[] = {
          BETWEEN(0, 1000)),
     SETS("vm_memory_high_watermark_paging_ratio", "0.5", ratio, FIELD(memory_paging_permille),
          BETWEEN(0, 1000)),
+    SETS("queue_memory_limit", "67108864", bytes, FIELD(queue_memory_max_bytes),
+         BETWEEN(65536, INT64_MAX), .zero = true),
     SETS("max_message_size", "134217728", bytes, FIELD(message_max_bytes),
          BETWEEN(1, BOUND_MESSAGE_HARD_BYTES)),
 

@@ -117,6 +117,8 @@ static struct broker_settings broker_settings_from(const struct server *server)
         .message_bytes_max = (uint32_t)config->message_max_bytes,
         .consumers_per_channel_max = config->consumers_per_channel_max,
         .consumer_timeout_ms = config->consumer_timeout_ms,
+        .queue_memory_max = config->queue_memory_max_bytes ? config->queue_memory_max_bytes
+                                                           : UINT64_MAX,
         .default_queue_type = config->default_queue_type ? "quorum" : NULL,
         .connections_max = limit_from(config->connections_max),
         .channels_max = limit_from(config->channels_max),

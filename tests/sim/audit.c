@@ -44,6 +44,19 @@ static void audit_settings(struct sim *sim, const struct queue_settings *is,
                     true);
 }
 
+static uint64_t resident_bytes(const struct queue *queue)
+{
+    struct ready ready = queue->ready;
+    struct ready_walk walk = ready_walk(&ready);
+    struct queue_entry *entry;
+    uint64_t sum = 0;
+
+    while ((entry = ready_walk_next(&walk)))
+        if (entry->flags & ENTRY_RESIDENT)
+            sum += message_memory_bytes(entry->message);
+    return sum;
+}
+
 static void audit_queue(struct sim *sim, const struct m_queue *queue)
 {
     const struct vhost *vhost = broker_find_vhost(sim->broker, AMQP_STR("/"));
@@ -54,6 +67,7 @@ static void audit_queue(struct sim *sim, const struct m_queue *queue)
     CHECK_EQUAL(sim, queue->name, queue_ready_count(real), queue_ready(queue));
     CHECK_EQUAL(sim, "unacked_count", real->unacked_count, queue->n_entries - queue_ready(queue));
     CHECK_EQUAL(sim, "ready_bytes", real->ready.bytes, queue_ready_bytes(queue));
+    CHECK_EQUAL(sim, "resident_bytes", real->ready.resident_bytes, resident_bytes(real));
     CHECK_EQUAL(sim, "consumer_count", real->consumer_count, model_consumer_count(sim, queue));
     audit_settings(sim, real->settings, &queue->settings);
 }

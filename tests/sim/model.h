@@ -252,6 +252,7 @@ struct m_arrived {
     uint64_t sequence; /* the broker's choice: larger than those in the queue */
     uint32_t message;  /* id */
     bool refused;
+    bool full;   /* the broker keeps as much of the queue in memory as it may (see audit.c) */
     bool anyway; /* it is a dead letter that was refused just before, and is taken all the same */
 };
 
@@ -294,6 +295,7 @@ struct sim {
     unsigned features;      /* enum feature: what else it is about */
     unsigned burst;         /* messages in a row at most, when some are published in a row */
     uint32_t resident_messages, resident_bytes; /* of a queue; more of them leave memory */
+    uint64_t queue_memory;                      /* the same, of what is not stored too */
     uint32_t discards;                          /* of a queue, being read */
     /* the real thing (world.c) */
     struct store_disk *disk;

@@ -63,6 +63,7 @@ void model_deliver(struct sim *sim, struct m_channel *channel, struct m_consumer
         return;
     }
     entry->out = true;
+    journal_entry(sim, JOURNAL_DELIVER, queue, entry);
     add_delivery(channel, &delivery);
     if (consumer)
         consumer->unacked++;

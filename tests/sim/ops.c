@@ -396,6 +396,7 @@ void ops_begin(struct sim *sim)
     static const unsigned bursts[] = { 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 150 };
     static const uint32_t messages[] = { 1, 3, 3, 3, UINT32_MAX, UINT32_MAX };
     static const uint32_t octets[] = { 60, UINT32_MAX, UINT32_MAX };
+    static const uint64_t memory[] = { 400, 2000, UINT64_MAX, UINT64_MAX, UINT64_MAX };
     static const uint32_t discards[] = { 8, 50, UINT32_MAX };
     static const unsigned factors[] = { 0, 1, 4, 4, 4, 4, 12 }; /* quarters */
 
@@ -404,6 +405,7 @@ void ops_begin(struct sim *sim)
     sim->burst = bursts[random_below(&sim->random, N_ELEMENTS(bursts))];
     sim->resident_messages = messages[random_below(&sim->random, N_ELEMENTS(messages))];
     sim->resident_bytes = octets[random_below(&sim->random, N_ELEMENTS(octets))];
+    sim->queue_memory = memory[random_below(&sim->random, N_ELEMENTS(memory))];
     sim->discards = discards[random_below(&sim->random, N_ELEMENTS(discards))];
     sim->mistakes = mistakes[random_below(&sim->random, N_ELEMENTS(mistakes))];
     for (size_t i = 0; i < N_ELEMENTS(table); i++) {

@@ -100,6 +100,7 @@ static void open_broker(struct sim *sim)
                                         .resident_messages_max = sim->resident_messages,
                                         .discards_max = sim->discards,
                                         .resident_bytes_max = sim->resident_bytes,
+                                        .queue_memory_max = sim->queue_memory,
                                         .log = log_line,
                                         .log_context = sim };
     struct store_options options = store_options_default();
