@@ -37,6 +37,7 @@ enum {
     BOUND_DISCARD_BYTES = 8388608,           /* the same for octets of their bodies */
     BOUND_DELETION_STEPS = 512,              /* of deleting, a turn: the rest waits; no error */
     BOUND_TIMERS_A_TURN = 512,               /* that fire; the rest does in the next; no error */
+    BOUND_HELD_LOOK = 64,                    /* held consumers among which priorities are compared */
     BOUND_UNACKED_PER_CHANNEL = 1000000,     /* deliveries pause there; no error */
     BOUND_DIRECT_REPLY_BYTES = 67108864,     /* unsent on a connection: direct replies are dropped */
     BOUND_UNKNOWN_ARGUMENTS = 64,            /* names of queue arguments that the log has told of */

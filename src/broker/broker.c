@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <utlist.h>
 
-#include "broker/channel.h"
+#include "broker/channel_room.h"
 #include "broker/connection-internal.h"
 #include "broker/consumer_timeout.h"
 #include "broker/dead_letter.h"
@@ -112,10 +112,11 @@ void broker_begin(struct broker *broker, uint64_t now_ms, uint64_t wall_ms)
     broker->deletions.steps = 0;
 }
 
-static void dispatch_queues(struct broker *broker)
+void broker_dispatch(struct broker *broker)
 {
     struct queue *queue;
 
+    broker_offer_rooms(broker);
     while ((queue = next_to_dispatch(broker))) {
         if (!queue->destination.deleted)
             queue_dispatch(queue);
@@ -256,9 +257,9 @@ int broker_end(struct broker *broker)
     deletion_run(broker);
     connection_resume_waiting(broker);
     do {
-        dispatch_queues(broker);
+        broker_dispatch(broker);
         dead_letter_run(broker);
-    } while (broker->dispatch_first);
+    } while (broker->dispatch_first || broker->offer_first);
     if (broker->store_held_back)
         resume_publishers(broker);
     release_confirms(broker);

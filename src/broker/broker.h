@@ -97,6 +97,7 @@ struct broker {
     uint64_t topology_generation;   /* moves when a queue, exchange or permission goes away */
     /* everything below belongs to the broker's own files */
     struct queue *dispatch_first, *dispatch_last; /* queues with something to hand out */
+    struct channel *offer_first;    /* with room for held consumers (channel_room.h) */
     struct channel *confirm_first;  /* channels with confirms to send at the end of the turn */
     struct channel *waiting_first;  /* channels that wait for a commit */
     uint64_t durable_commit;        /* every commit up to here is on disk */
@@ -182,6 +183,14 @@ bool broker_give_up_unfinished(struct broker *broker, uint64_t keep_bytes);
  */
 uint32_t broker_gather_us(const struct broker *broker);
 void broker_gather_over(struct broker *broker);
+
+/**
+ * broker_dispatch() - hand out now what would be at the end of the turn
+ *
+ * For methods whose effect must come after that of earlier ones on the queues: what an
+ * acknowledgement made room for is delivered before a basic.cancel behind it is answered.
+ */
+void broker_dispatch(struct broker *broker);
 
 /** broker_set_alarm() - raise or clear one alarm: publishers are blocked while any is raised */
 void broker_set_alarm(struct broker *broker, enum broker_alarm alarm, bool raised);

@@ -9,7 +9,7 @@
  * While closing (we sent channel.close), contents are still assembled, because their frames must
  * be told from others, but nothing is kept; every method but close and close-ok is dropped.
  */
-#include "broker/channel.h"
+#include "broker/channel_room.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -167,7 +167,7 @@ static int handle_channel_flow(struct channel *channel, const union amqp_method 
     channel->flow_active = method->channel_flow.active;
     channel_send(channel, &(struct amqp_channel_flow_ok){ .id = AMQP_ID_channel_flow_ok,
                                                           .active = channel->flow_active });
-    channel_unblock_consumers(channel);
+    channel_room_came(channel);
     return 0;
 }
 

@@ -78,7 +78,10 @@ struct channel {
     uint64_t publish_generation;         /* ...while broker->route_generation's topology is this */
     struct queue *get_queue;     /* a basic.get waits among its gets; NULL: none */
     struct direct_reply *direct_reply; /* consumes from amq.rabbitmq.reply-to; NULL: does not */
+    struct consumer *held;       /* that wait for room (channel_room.h), by held_next */
     bool in_confirm_list, in_waiting_list;
+    bool has_offer;              /* in broker->offer_first */
+    struct channel *offer_next, *offer_prev;
     struct channel *confirm_next, *confirm_prev;
     struct channel *waiting_next, *waiting_prev;
     UT_hash_handle by_number;    /* of connection->channels */
@@ -121,8 +124,6 @@ int channel_queue_name(struct channel *channel, struct amqp_str name, struct amq
 void channel_requeue_all(struct channel *channel);
 /** channel_abandon_get() - a waiting basic.get is forgotten */
 void channel_abandon_get(struct channel *channel);
-/** channel_unblock_consumers() - prefetch, flow or the socket may allow deliveries again */
-void channel_unblock_consumers(struct channel *channel);
 
 /** channel_settle_confirms() - send the confirms (and tx.commit-ok) that are due */
 void channel_settle_confirms(struct channel *channel);

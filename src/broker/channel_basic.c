@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <utlist.h>
 
-#include "broker/channel.h"
+#include "broker/channel_room.h"
 #include "broker/connection-internal.h"
 #include "broker/consumer_timeout.h"
 #include "broker/dead_letter.h"
@@ -27,16 +27,6 @@ bool channel_can_deliver(const struct channel *channel)
            channel->state == CHANNEL_RUNNING &&
            channel->connection->state == CONNECTION_RUNNING && !channel->connection->shut_down &&
            channel->unacked.count < BOUND_UNACKED_PER_CHANNEL;
-}
-
-void channel_unblock_consumers(struct channel *channel)
-{
-    struct consumer *consumer, *next;
-
-    HASH_ITER(by_tag, channel->consumers, consumer, next) {
-        if (consumer->blocked)
-            consumer_unblock(consumer);
-    }
 }
 
 static int remember_delivery(struct channel *channel, struct queue *queue,
@@ -112,6 +102,7 @@ static void forget_delivery(struct channel *channel, const struct unacked_delive
     }
     if (delivery->consumer)
         consumer_release_delivery(delivery->consumer);
+    channel_room_came(channel);
     queue_unref(delivery->queue);
 }
 
@@ -121,6 +112,7 @@ void channel_settle(struct channel *channel, struct unacked_delivery *delivery,
     struct queue *queue = delivery->queue;
 
     if (UNLIKELY(delivery->timed_out)) {
+        channel_room_came(channel);
         queue_unref(queue);
         return;
     }
@@ -168,11 +160,11 @@ static int settle_one(struct channel *channel, struct unacked_delivery *found,
 static int settle(struct channel *channel, uint64_t tag, bool multiple, enum settle_how how,
                   struct amqp_error *err)
 {
-    bool global = channel->prefetch_global && channel->global_unacked >= channel->prefetch_global;
-    bool full = channel->unacked.count >= BOUND_UNACKED_PER_CHANNEL;
     struct unacked_delivery *found;
     int rc = 0;
 
+    if (how == SETTLE_REQUEUE)
+        broker_dispatch(channel->connection->broker); /* what was published before goes first */
     if (!(multiple && tag == 0)) {
         found = unacked_find(&channel->unacked, tag);
         if (!found)
@@ -185,8 +177,6 @@ static int settle(struct channel *channel, uint64_t tag, bool multiple, enum set
     }
     while (multiple && !rc && (found = unacked_first(&channel->unacked)) && found->tag <= tag)
         rc = settle_one(channel, found, how);
-    if (UNLIKELY(global || full))
-        channel_unblock_consumers(channel);
     channel_run_dead_letters(channel);
     return rc;
 }
@@ -216,8 +206,8 @@ static int recover(struct channel *channel, bool requeue, struct amqp_error *err
 {
     if (!requeue)
         return amqp_raise(err, AMQP_NOT_IMPLEMENTED, "requeue=false");
+    broker_dispatch(channel->connection->broker);
     channel_requeue_all(channel);
-    channel_unblock_consumers(channel);
     return 0;
 }
 
@@ -266,7 +256,7 @@ int handle_basic_qos(struct channel *channel, const union amqp_method *method,
         set_global_prefetch(channel, 0);
     }
     channel_send(channel, &(struct amqp_basic_qos_ok){ .id = AMQP_ID_basic_qos_ok });
-    channel_unblock_consumers(channel);
+    channel_room_came(channel);
     return 0;
 }
 
@@ -357,6 +347,7 @@ int handle_basic_consume(struct channel *channel, const union amqp_method *metho
     struct queue *queue;
     int rc;
 
+    broker_dispatch(channel->connection->broker);
     if (direct_reply_is_bare(consume->queue))
         return direct_reply_consume(channel, consume, err);
     rc = check_new_consumer(channel, consume->consumer_tag, err);
@@ -391,6 +382,7 @@ int handle_basic_cancel(struct channel *channel, const union amqp_method *method
     struct consumer *consumer;
     struct queue *queue = NULL;
 
+    broker_dispatch(channel->connection->broker);
     (void)err;
     HASH_FIND(by_tag, channel->consumers, tag.data, tag.size, consumer);
     if (consumer) {
@@ -506,6 +498,7 @@ int handle_basic_get(struct channel *channel, const union amqp_method *method,
     struct queue *queue;
     int rc;
 
+    broker_dispatch(channel->connection->broker);
     rc = find_readable(channel, method->basic_get.queue, err, &queue);
     if (rc)
         return rc;

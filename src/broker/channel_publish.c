@@ -139,6 +139,8 @@ void channel_return(struct channel *channel, struct message *message)
 {
     struct connection *connection = channel->connection;
 
+    if (channel->in_confirm_list)
+        channel_settle_confirms(channel); /* of earlier publishes: they come before the return */
     connection->ops->send_content(connection->peer, channel->number,
                                   &(struct amqp_basic_return){
                                       .id = AMQP_ID_basic_return,

@@ -529,6 +529,7 @@ int handle_queue_purge(struct channel *channel, const union amqp_method *method,
     uint32_t count;
     int rc = purge(channel, method->queue_purge.queue, err, &count);
 
+    broker_dispatch(channel->connection->broker);
     if (rc)
         return rc;
     if (!method->queue_purge.no_wait)
@@ -588,6 +589,7 @@ int handle_queue_delete(struct channel *channel, const union amqp_method *method
     bool unlinked = false;
     int rc = 0;
 
+    broker_dispatch(channel->connection->broker);
     if (!connection_take_performed(channel->connection, &ok.message_count))
         rc = find_to_delete(channel, delete, err, &queue);
     if (rc)

@@ -13,6 +13,7 @@
 #include <utlist.h>
 
 #include "amqp/wire.h"
+#include "broker/channel_room.h"
 #include "broker/connection-internal.h"
 #include "broker/queue.h"
 #include "broker/vhost_limits.h"
@@ -452,7 +453,7 @@ void connection_set_congested(struct connection *connection, bool congested)
     if (congested)
         return;
     HASH_ITER(by_number, connection->channels, channel, next)
-        channel_unblock_consumers(channel);
+        channel_room_came(channel);
 }
 
 void connection_pause(struct connection *connection, enum connection_pause why)

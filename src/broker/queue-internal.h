@@ -78,8 +78,10 @@ void queue_set_timer(struct queue *queue);
  * Return: true when none is left; false when there are no steps left for more (deletion.h).
  */
 bool queue_cancel_consumers(struct queue *queue);
-/** consumer_block() - it cannot take a message now */
+/** consumer_block() - it cannot take a message now; held unless its own limit is the reason */
 void consumer_block(struct consumer *consumer);
+/** consumer_make_ready() - it is blocked, not held, and gets a turn */
+void consumer_make_ready(struct consumer *consumer);
 /** consumer_can_take() - prefetch, flow and socket allow one more delivery */
 bool consumer_can_take(const struct consumer *consumer);
 /** consumer_rotate() - the served consumer goes behind its equals */

@@ -13,6 +13,7 @@
 #include <utlist.h>
 
 #include "broker/broker.h"
+#include "broker/channel_room.h"
 #include "broker/connection-internal.h"
 #include "broker/consumer_timeout.h"
 #include "broker/exchange-internal.h"
@@ -364,6 +365,7 @@ static bool refuses(struct queue *queue, const struct message *message)
     if (settings->overflow == QUEUE_OVERFLOW_DROP_HEAD ||
         !is_over(settings, queue->ready.count + 1, queue->ready.bytes + message->body_bytes))
         return false;
+    broker_offer_rooms(queue_vhost(queue)->broker);
     queue_hand_out(queue);
     return is_over(settings, queue->ready.count + 1, queue->ready.bytes + message->body_bytes);
 }

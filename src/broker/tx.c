@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "broker/channel_room.h"
 #include "broker/connection-internal.h"
 #include "broker/dead_letter.h"
 #include "broker/direct_reply.h"
@@ -164,7 +165,7 @@ int tx_commit(struct channel *channel, struct tx *tx, struct push_outcome *outco
         channel_settle(channel, &settlement->delivery, settlement->how);
     }
     tx->n_settlements = 0;
-    channel_unblock_consumers(channel);
+    channel_room_came(channel);
     channel_run_dead_letters(channel);
     return rc;
 }

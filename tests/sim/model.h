@@ -203,6 +203,7 @@ struct m_channel {
     unsigned n_cancels;
     struct m_message *returns[64];
     unsigned n_returns;
+    size_t return_tag; /* of the publish whose return is due; several only of a transaction */
 };
 
 enum m_connection_state { CONNECTION_IS_GONE, CONNECTION_IS_NEW, CONNECTION_IS_OPEN,

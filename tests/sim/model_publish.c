@@ -14,6 +14,7 @@ static void expect_return(struct sim *sim, struct m_channel *channel, struct m_m
     if (channel->n_returns == N_ELEMENTS(channel->returns))
         history_fail(&sim->history, "more returns than the model holds");
     channel->returns[channel->n_returns++] = message;
+    channel->return_tag = channel->n_confirms + 1;
 }
 
 bool model_expect_arrival(struct sim *sim, struct m_message *message, uint32_t queue)
