@@ -104,19 +104,19 @@ static void audit_channel(struct sim *sim, const struct m_channel *channel,
 
 static void audit_connections(struct sim *sim)
 {
-    unsigned connections = 0, open = 0;
+    unsigned open = 0;
 
     for (unsigned i = 0; i < MODEL_CONNECTIONS; i++) {
         const struct m_connection *connection = &sim->connections[i];
 
-        connections += connection->real != NULL;
         open += connection->state == CONNECTION_IS_OPEN;
         if (connection->state != CONNECTION_IS_OPEN)
             continue;
         for (unsigned c = 0; c < MODEL_CHANNELS; c++)
             audit_channel(sim, &connection->channels[c], connection->real);
     }
-    CHECK_EQUAL(sim, "connection_count", sim->broker->connection_count, connections);
+    /* One that is closing counts against no limit; none is seen in the middle of its handshake. */
+    CHECK_EQUAL(sim, "connection_count", sim->broker->connection_count, open);
     CHECK_EQUAL(sim, "vhost->connection_count",
                 broker_find_vhost(sim->broker, AMQP_STR("/"))->connection_count, open);
 }
