@@ -371,17 +371,17 @@ static bool refuses(struct queue *queue, const struct message *message)
 }
 
 /*
- * A queue keeps so much in memory, whatever lies in it. The guess covers what has left memory too:
- * a queue that is long stays on disk from there on, in one piece, so that its index can be packed.
+ * A queue keeps so much in memory, whatever lies in it: this is never less than its messages take
+ * there. It covers bodies that have left memory too, so a queue that is long stays on disk from
+ * there on, in one piece, and its index can be packed.
  */
 static bool is_full(const struct queue *queue)
 {
-    const struct broker *broker = queue_vhost(queue)->broker;
-    uint64_t max_bytes = broker->settings.queue_memory_max;
+    const struct ready *ready = &queue->ready;
 
-    return queue->ready.bytes + (uint64_t)queue->ready.count * BOUND_MESSAGE_OVERHEAD_BYTES >=
-               max_bytes ||
-           queue->ready.resident_bytes >= max_bytes;
+    return ready->bytes + ready->heavy_bytes +
+               (uint64_t)ready->count * BOUND_MESSAGE_OVERHEAD_BYTES >=
+           queue_vhost(queue)->broker->settings.queue_memory_max;
 }
 
 /*
@@ -402,7 +402,8 @@ static bool leaves_memory(const struct queue *queue, bool stored)
 {
     const struct broker *broker = queue_vhost(queue)->broker;
 
-    return broker->store && (is_full(queue) || ((stored || broker->paging) && is_long(queue)));
+    return UNLIKELY(is_full(queue) || ((stored || broker->paging) && is_long(queue))) &&
+           broker->store;
 }
 
 static int page_entry(struct queue *queue, struct message *message,

@@ -32,7 +32,7 @@ static void free_level(struct queue_entries *level)
 void ready_release(struct ready *ready)
 {
     assert(ready->count == 0 && ready->bytes == 0);
-    assert(ready->resident_bytes == 0);
+    assert(ready->heavy_bytes == 0);
     free_level(TAKE(ready->base));
     if (!ready->levels)
         return;
@@ -79,9 +79,14 @@ static void set_used(struct ready *ready, uint8_t priority, bool used)
         ready->levels->used[priority / WORD_BITS] &= ~bit;
 }
 
-static uint64_t memory_of(const struct queue_entry *entry)
+static bool is_heavy(const struct queue_entry *entry)
 {
-    return entry->flags & ENTRY_RESIDENT ? message_memory_bytes(entry->message) : 0;
+    return (entry->flags & ENTRY_RESIDENT) && entry->message->heavy;
+}
+
+static uint64_t weight(const struct message *message)
+{
+    return message_memory_bytes(message) - message->body_bytes;
 }
 
 /* In line: a call of each of these would cost a message 2 % more. */
@@ -90,7 +95,8 @@ __attribute__((always_inline)) static inline void added(struct ready *ready,
 {
     ready->count++;
     ready->bytes += entry->body_bytes;
-    ready->resident_bytes += memory_of(entry);
+    if (UNLIKELY(is_heavy(entry)))
+        ready->heavy_bytes += weight(entry->message);
     if (UNLIKELY(entry->priority))
         set_used(ready, entry->priority, true);
 }
@@ -102,7 +108,8 @@ __attribute__((always_inline)) static inline void removed(struct ready *ready,
     assert(ready->bytes >= entry->body_bytes);
     ready->count--;
     ready->bytes -= entry->body_bytes;
-    ready->resident_bytes -= memory_of(entry);
+    if (UNLIKELY(is_heavy(entry)))
+        ready->heavy_bytes -= weight(entry->message);
     if (UNLIKELY(entry->priority && queue_entries_count(level) == 0))
         set_used(ready, entry->priority, false);
 }
@@ -133,7 +140,8 @@ void ready_set_resident(struct ready *ready, struct queue_entry *entry, struct m
     assert(!(entry->flags & ENTRY_RESIDENT));
     entry->message = message;
     entry->flags |= ENTRY_RESIDENT;
-    ready->resident_bytes += message_memory_bytes(message);
+    if (message->heavy)
+        ready->heavy_bytes += weight(message);
 }
 
 /* NULL when there was never a message. */

@@ -19,7 +19,7 @@ struct ready {
     struct queue_entries *base;   /* level 0; NULL until it is used */
     struct ready_levels *levels;  /* 1 to 255; NULL until one is used */
     uint64_t bytes; /* of bodies */
-    uint64_t resident_bytes; /* message_memory_bytes() of those that are in memory */
+    uint64_t heavy_bytes; /* of the heavy ones in memory: what they have besides their bodies */
     uint32_t count;
 };
 

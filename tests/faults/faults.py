@@ -14,7 +14,7 @@ also with store.sync = interval, which every fourth n has:
 
     faults.py [--full | --samples N] [--seed S] [--jobs J] [--only KIND,COUNT,ERROR[,FIRST]]
 
-One history is one test: "N passed, N failed". --full takes every n, which is about an hour;
+One history is one test: "N passed, N failed". --full takes every n, which is 15 to 30 minutes;
 otherwise some are chosen, the same ones for the same seed.
 """
 

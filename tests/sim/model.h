@@ -253,7 +253,7 @@ struct m_arrived {
     uint64_t sequence; /* the broker's choice: larger than those in the queue */
     uint32_t message;  /* id */
     bool refused;
-    bool full;   /* the broker keeps as much of the queue in memory as it may (see audit.c) */
+    uint64_t heavy_bytes; /* of heavy messages that the broker has in memory (see audit.c) */
     bool anyway; /* it is a dead letter that was refused just before, and is taken all the same */
 };
 

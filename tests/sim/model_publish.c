@@ -83,9 +83,9 @@ static void push(struct sim *sim, struct m_queue *queue, struct m_message *messa
                  const struct m_arrived *arrived)
 {
     uint64_t sequence = arrived->sequence;
-    uint64_t guess_bytes =
+    uint64_t memory_bytes =
         queue_ready_bytes(queue) + (uint64_t)queue_ready(queue) * BOUND_MESSAGE_OVERHEAD_BYTES;
-    bool is_full = arrived->full || guess_bytes >= sim->queue_memory;
+    bool is_full = memory_bytes + arrived->heavy_bytes >= sim->queue_memory;
     bool stored = queue->durable && (message->persistent || queue->given.quorum);
     struct m_entry *entry;
     unsigned shift = sim->paging ? BOUND_PAGING_SHIFT : 0;
