@@ -36,11 +36,29 @@ void channel_let_go(struct consumer *consumer)
         withdraw_offer(channel);
 }
 
+/* Without a shared limit they need not wait for one another: queues are dispatched as always. */
+static void let_all_go(struct channel *channel)
+{
+    while (channel->held) {
+        struct consumer *consumer = channel->held;
+
+        channel_let_go(consumer);
+        consumer_make_ready(consumer);
+        queue_wake(consumer->queue);
+    }
+}
+
 void channel_offer_room(struct channel *channel)
 {
     struct broker *broker = channel->connection->broker;
 
-    if (!channel->held || channel->has_offer || !channel_has_room(channel))
+    if (!channel_has_room(channel))
+        return;
+    if (!channel->prefetch_global) {
+        let_all_go(channel);
+        return;
+    }
+    if (channel->has_offer)
         return;
     channel->has_offer = true;
     DL_APPEND2(broker->offer_first, channel, offer_prev, offer_next);
@@ -59,22 +77,8 @@ static struct consumer *next_held(const struct channel *channel)
     return best;
 }
 
-/* Without a shared limit they need not wait for one another: queues are dispatched as always. */
-static void let_all_go(struct channel *channel)
-{
-    while (channel->held) {
-        struct consumer *consumer = channel->held;
-
-        channel_let_go(consumer);
-        consumer_make_ready(consumer);
-        queue_wake(consumer->queue);
-    }
-}
-
 static void offer_room(struct channel *channel)
 {
-    if (!channel->prefetch_global && channel_has_room(channel))
-        let_all_go(channel);
     while (channel->held && channel_has_room(channel)) {
         struct consumer *consumer = next_held(channel);
 

@@ -34,7 +34,7 @@ void channel_hold(struct consumer *consumer);
 /** channel_let_go() - @consumer is held and no longer waits */
 void channel_let_go(struct consumer *consumer);
 
-/** channel_offer_room() - in broker_offer_rooms(), where there is room for a held consumer */
+/** channel_offer_room() - let held consumers go: at once without a shared limit, else in turn */
 void channel_offer_room(struct channel *channel);
 
 /** channel_room_came() - there may be room: held consumers get a turn when queues are dispatched */

@@ -278,12 +278,12 @@ static void accept_turn(struct sim *sim, const struct m_consumer *consumer)
             !model_able(other))
             continue;
         if (other->channel != consumer->channel &&
-            (other->channel->prefetch_global || consumer->channel->prefetch_global))
+            (other->channel->had_global || consumer->channel->had_global))
             continue; /* a channel offers what it has room for to its own consumers in turn */
         if (other->priority > consumer->priority)
             FAIL(sim, "consumer '%s' of channel c%u.%u has a higher priority", other->tag,
                  other->channel->connection->number, other->channel->number);
-        if (!consumer->channel->prefetch_global && other->priority == consumer->priority &&
+        if (!consumer->channel->had_global && other->priority == consumer->priority &&
             other->turn_high < consumer->turn_low)
             FAIL(sim, "it is the turn of consumer '%s' of channel c%u.%u", other->tag,
                  other->channel->connection->number, other->channel->number);

@@ -180,6 +180,7 @@ struct m_channel {
     enum m_channel_mode mode;
     bool flow;
     uint16_t prefetch_default, prefetch_global;
+    bool had_global; /* a shared limit, perhaps earlier: its consumers' turns are the channel's affair */
     uint32_t global_unacked;
     uint64_t next_delivery_tag;
     struct m_delivery *deliveries; /* by tag */

@@ -157,6 +157,7 @@ void model_recover(struct sim *sim, struct m_channel *channel)
 void model_set_global_prefetch(struct m_channel *channel, uint16_t count)
 {
     channel->prefetch_global = count;
+    channel->had_global = channel->had_global || count;
     channel->global_unacked = 0;
     for (size_t i = 0; i < channel->n_deliveries; i++)
         channel->global_unacked += channel->deliveries[i].counted = count != 0;
@@ -196,6 +197,7 @@ void model_close_channel(struct sim *sim, struct m_channel *channel)
     channel->mode = MODE_PLAIN;
     channel->flow = true;
     channel->prefetch_default = channel->prefetch_global = 0;
+    channel->had_global = false;
     channel->next_delivery_tag = 1;
     channel->n_confirms = channel->n_confirmed = 0;
     channel->n_commits = 0;
