@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "store/batches.h"
+#include "store/files.h"
 #include "store/log.h"
 #include "store/pack.h"
 
@@ -288,9 +289,12 @@ static int rocks_reopen(struct store_backend *backend, struct store_fault *fault
 static void rocks_close(struct store_backend *backend)
 {
     struct rocks *rocks = CONTAINER_OF(backend, struct rocks, backend);
+    bool is_open = rocks->db != NULL;
     size_t f;
 
     rocks_shut(rocks);
+    if (is_open)
+        store_log_finish(rocks->log);
     store_log_close(rocks->log);
     store_batches_release(&rocks->batches);
     if (rocks->cache) {
@@ -592,6 +596,7 @@ int store_backend_rocksdb_open(const char *directory, const struct store_options
 {
     struct rocks *rocks = calloc(1, sizeof *rocks);
     size_t path_size = strlen(directory) + sizeof "/rocksdb";
+    struct store_log_settings settings = { .segment_bytes = LOG_SEGMENT_BYTES };
     char log_path[4096];
     int rc;
 
@@ -608,15 +613,20 @@ int store_backend_rocksdb_open(const char *directory, const struct store_options
     }
     (void)snprintf(rocks->path, path_size, "%s/rocksdb", directory);
     rocks->synced = options->sync == STORE_SYNC_COMMIT;
+    settings.synced = rocks->synced;
+    settings.observer = options->observer;
     rc = take_lock(rocks, directory, fault);
     if (rc == 0) {
         (void)snprintf(log_path, sizeof log_path, "%s/log", directory); /* the lock's is longer */
-        rc = store_log_open(log_path, LOG_SEGMENT_BYTES, rocks->synced, fault, &rocks->log);
+        rc = store_log_open(log_path, &settings, fault, &rocks->log);
     }
     if (rc == 0) {
         rocks_make_options(rocks, options);
         rc = rocks_open(rocks, fault);
     }
+    if (rc == 0 && (rc = store_files_sync_names(directory)) != 0) /* that of the database, too */
+        (void)snprintf(fault->text, sizeof fault->text, "cannot sync %.180s: %s", directory,
+                       strerror(-rc));
     if (rc == 0 && (rc = load_plain_deletes(rocks)) != 0)
         (void)snprintf(fault->text, sizeof fault->text, "cannot read from the database: %s",
                        strerror(-rc));

@@ -19,9 +19,12 @@
 #define SEGMENT_BYTES (1u << 20)
 #define SECTOR_BYTES 512u
 #define RECORD_BYTES_MAX (3u << 20)
+#define HEAD_BYTES 72u        /* of a segment */
+#define RECORD_HEAD_BYTES 32u
 #define LARGE_BYTES (SEGMENT_BYTES / 16) /* 15 of them fill a segment */
 
-static char directory[256];
+static char top[256];
+static char directory[280]; /* of the log: files beside it belong to it, too */
 static struct store_log *wal;
 static struct store_fault fault;
 static uint64_t n_replayed;
@@ -29,14 +32,15 @@ static uint64_t last_replayed;
 
 static void setup(void)
 {
-    temp_directory_make(directory, sizeof directory);
+    temp_directory_make_small(top, sizeof top);
+    (void)snprintf(directory, sizeof directory, "%s/log", top);
 }
 
 static void teardown(void)
 {
     store_log_close(wal);
     wal = NULL;
-    temp_directory_remove(directory);
+    temp_directory_remove(top);
 }
 
 /* ---- records that say their number ---- */
@@ -75,10 +79,18 @@ static int on_record(void *context, uint64_t number, struct amqp_bytes record)
 
     ck_assert(n_replayed == 0 || number == last_replayed + 1);
     for (size_t i = 0; i < record.size; i++)
-        ck_assert_uint_eq(record.data[i], octet_of(number, generation, i));
+        if (record.data[i] != octet_of(number, generation, i)) /* an assertion for each is slow */
+            ck_abort_msg("octet %zu of record %llu", i, (unsigned long long)number);
     n_replayed++;
     last_replayed = number;
     return 0;
+}
+
+static int open_only(bool synced)
+{
+    const struct store_log_settings settings = { SEGMENT_BYTES, synced, NULL };
+
+    return store_log_open(directory, &settings, &fault, &wal);
 }
 
 static int try_open(bool synced, uint64_t after, struct expectation *expected)
@@ -89,7 +101,7 @@ static int try_open(bool synced, uint64_t after, struct expectation *expected)
     wal = NULL;
     n_replayed = 0;
     last_replayed = 0;
-    rc = store_log_open(directory, SEGMENT_BYTES, synced, &fault, &wal);
+    rc = open_only(synced);
     return rc ? rc : store_log_replay(wal, after, on_record, expected, &fault);
 }
 
@@ -215,7 +227,7 @@ START_TEST(test_what_a_visitor_returns_ends_the_replay)
     for (unsigned i = 0; i < 3; i++)
         append(10);
     store_log_close(wal);
-    ck_assert_int_eq(store_log_open(directory, SEGMENT_BYTES, true, &fault, &wal), 0);
+    ck_assert_int_eq(open_only(true), 0);
     ck_assert_int_eq(store_log_replay(wal, 0, refuse, NULL, &fault), -ENOMEM);
     ck_assert_int_eq(store_log_replay(wal, 2, refuse, NULL, &fault), 0);
     ck_assert_uint_eq(store_log_next(wal), 4);
@@ -297,6 +309,7 @@ START_TEST(test_other_files_are_left_alone)
     char path[400];
     int fd;
 
+    open_log(0);
     (void)snprintf(path, sizeof path, "%s/notes.txt", directory);
     fd = open(path, O_WRONLY | O_CREAT, 0600);
     ck_assert_int_ge(fd, 0);
@@ -378,6 +391,7 @@ END_TEST
 
 START_TEST(test_damaged_record_before_good_ones_is_told)
 {
+    const size_t record_bytes = RECORD_HEAD_BYTES + 40;
     struct image image;
     unsigned told = 0;
 
@@ -387,12 +401,12 @@ START_TEST(test_damaged_record_before_good_ones_is_told)
     store_log_close(wal);
     wal = NULL;
     image = load(1);
-    for (size_t at = 40; at < 40 + 3 * 64; at++) {
+    for (size_t at = HEAD_BYTES; at < HEAD_BYTES + 3 * record_bytes; at++) {
         int rc;
 
         flip(1, at);
         rc = try_open(true, 0, NULL);
-        if (at < 40 + 2 * 64) { /* the first or the second of three; the last one may be torn */
+        if (at < HEAD_BYTES + 2 * record_bytes) { /* the first or the second of three; the last one may be torn */
             ck_assert_int_eq(rc, -EBADMSG);
             ck_assert_ptr_nonnull(strstr(fault.text, "0000000000000001.log is damaged at record"));
             told++;
@@ -402,11 +416,9 @@ START_TEST(test_damaged_record_before_good_ones_is_told)
         }
         save(1, image);
     }
-    ck_assert_uint_eq(told, 128);
+    ck_assert_uint_eq(told, 2 * record_bytes);
     open_log(0);
     ck_assert_uint_eq(n_replayed, 3);
-    flip(1, 50);
-    open_log(1); /* what nobody needs may be damaged */
     free(image.data);
 }
 END_TEST
@@ -432,9 +444,14 @@ START_TEST(test_damaged_head_is_told)
 {
     open_log(0);
     append(10);
-    flip(1, (size_t)_i);
-    ck_assert_int_eq(try_open(true, 0, NULL), -EBADMSG);
-    ck_assert_ptr_nonnull(strstr(fault.text, "no valid head"));
+    for (size_t at = 0; at < HEAD_BYTES; at++) {
+        flip(1, at);
+        ck_assert_int_eq(try_open(true, 0, NULL), -EBADMSG);
+        ck_assert_ptr_nonnull(strstr(fault.text, "0000000000000001.log has no valid head"));
+        flip(1, at);
+    }
+    open_log(0);
+    ck_assert_uint_eq(n_replayed, 1);
 }
 END_TEST
 
@@ -448,7 +465,7 @@ static void limit_file_size(rlim_t bytes)
 
 START_TEST(test_failed_record_is_written_again_in_a_new_segment)
 {
-    static uint8_t data[300000];
+    static uint8_t data[200000];
     uint64_t failed;
 
     open_log(0);
@@ -491,8 +508,8 @@ END_TEST
 
 START_TEST(test_directory_that_cannot_be_made_is_told)
 {
-    ck_assert_int_eq(store_log_open("/proc/nowhere/log", SEGMENT_BYTES, true, &fault, &wal),
-                     -ENOENT);
+    (void)snprintf(directory, sizeof directory, "/proc/nowhere/log");
+    ck_assert_int_eq(open_only(true), -ENOENT);
     ck_assert_ptr_nonnull(strstr(fault.text, "/proc/nowhere/log"));
 }
 END_TEST
@@ -517,7 +534,7 @@ int main(void)
     tcase_add_test(tcase, test_unsynced_log_ends_at_its_first_hole);
     tcase_add_test(tcase, test_damaged_record_before_good_ones_is_told);
     tcase_add_test(tcase, test_lost_end_of_a_segment_is_told);
-    tcase_add_loop_test(tcase, test_damaged_head_is_told, 0, 40);
+    tcase_add_test(tcase, test_damaged_head_is_told);
     tcase_add_test(tcase, test_failed_record_is_written_again_in_a_new_segment);
     tcase_add_test(tcase, test_record_given_up_does_not_come_back);
     tcase_add_test(tcase, test_directory_that_cannot_be_made_is_told);
