@@ -211,6 +211,10 @@ static int judge_end(const struct store_log *log, const struct view *view,
         required = log->note.end;
     if (segment->synced && view->at < view->size)
         later = segment->old_format ? find_later_record_1(view) : find_later_head(view);
+    if (last < required && later == 0 && view->limit < UINT64_MAX)
+        return log_damaged(log, fault, segment->serial, replay->reached,
+                           "ends with record %llu, but the next file begins with record %llu",
+                           (unsigned long long)last, (unsigned long long)view->limit);
     if (later > required)
         required = later;
     if (last < required)
