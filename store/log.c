@@ -330,6 +330,8 @@ void store_log_release(struct store_log *log, uint64_t number)
 
     while (n + 1 < log->n_segments && log->segments[n + 1].first - 1 <= number)
         log_retire(log, log->segments[n++].serial);
+    if (n == 0)
+        return;
     log->n_segments -= n;
     memmove(log->segments, log->segments + n, log->n_segments * sizeof *log->segments);
 }

@@ -245,6 +245,8 @@ static void find_end(struct view *view)
            record_at(view, view->at, view->number, &record)) {
         view->last_at = view->at;
         view->at += record_head_bytes(view) + (size_t)log_padded(record.size);
+        if (view->at > view->size)
+            view->at = view->size; /* the file has not grown to the end of the padding */
         view->number++;
     }
 }
