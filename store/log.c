@@ -305,7 +305,8 @@ void store_log_finish(struct store_log *log)
 
 /* ---- giving back ---- */
 
-/* A file that a huge record has made long does not become a spare. */
+/* A file that a huge record has made long does not become a spare; nor one that is a spare already,
+ * for a crash has left both names: rename() would leave them, too. */
 void log_retire(struct store_log *log, uint64_t serial)
 {
     char name[LOG_NAME_BYTES];
@@ -315,7 +316,7 @@ void log_retire(struct store_log *log, uint64_t serial)
     log_segment_name(name, serial, ".log");
     log_segment_name(spare, serial, ".spare");
     if (log->n_spares < LOG_SPARES_MAX &&
-        log->files->ops->status(log->files, name, &status) == 0 &&
+        log->files->ops->status(log->files, name, &status) == 0 && status.links == 1 &&
         status.size <= log->segment_bytes + log->grow_bytes &&
         log->files->ops->rename(log->files, name, spare) == 0)
         log->spares[log->n_spares++] = serial;

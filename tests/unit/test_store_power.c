@@ -12,6 +12,8 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
+#include <malloc.h>
+
 #include "disk_model.h"
 #include "store/log.h"
 #include "unit.h"
@@ -333,7 +335,7 @@ START_TEST(test_power_cut_after_failures_loses_nothing_confirmed)
     uint64_t n = count_operations();
 
     for (uint64_t fail_at = 0; fail_at < n; fail_at++)
-        for (uint64_t later = 1; later <= 40; later += 3 + (fail_at + later * 7) % 23)
+        for (uint64_t later = 1; later <= 40; later += 7 + (fail_at + later * 7) % 31)
             (void)cut_after(fail_at + fail_count + later, fail_at, fail_count,
                             failure_case[_i].synced);
 }
@@ -344,6 +346,8 @@ int main(void)
     Suite *suite = suite_create("store_power");
     TCase *tcase = tcase_create("power");
 
+    (void)mallopt(M_MMAP_THRESHOLD, 64 << 20); /* files come and go: the kernel need not know */
+    (void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
     tcase_set_timeout(tcase, 600);
     tcase_add_test(tcase, test_power_cut_after_each_operation_loses_nothing_confirmed);
     tcase_add_test(tcase, test_power_cut_of_an_unsynced_log_never_refuses_the_start);
