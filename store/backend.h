@@ -38,7 +38,7 @@ struct store_op {
 
 /** struct store_fault - why something failed, as a sentence for the operator */
 struct store_fault {
-    char text[240];
+    char text[720];
 };
 
 /** enum store_backend_state - how it is with the disk */
@@ -95,6 +95,6 @@ struct store_backend {
 };
 
 /* Format of the data, in META under kind 0. A change of any layout in pack.h raises it. */
-#define STORE_FORMAT_VERSION 2
+#define STORE_FORMAT_VERSION 3
 
 #endif

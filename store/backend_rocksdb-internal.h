@@ -4,6 +4,7 @@
 #ifndef STORE_BACKEND_ROCKSDB_INTERNAL_H
 #define STORE_BACKEND_ROCKSDB_INTERNAL_H
 
+#include <errno.h>
 #include <rocksdb/c.h>
 #include <stdatomic.h>
 
@@ -28,10 +29,11 @@ struct rocks {
     rocksdb_readoptions_t *read_persisted;
     struct store_log *log;
     struct store_reserve *reserve;
-    struct store_files *files;
+    struct rocks_files *files;
     struct rocks_tidy *tidy;
     atomic_int_fast64_t take_at_ms; /* the reserve, again */
     bool left;                      /* a thread may still be in a call for it */
+    bool replayed;                  /* the log is used by nobody but the thread that writes */
     bool synced;                    /* every record, before the next is written */
     struct store_batches batches;  /* logged and not applied */
     atomic_uint_fast64_t in_files; /* number of the last record that is; the applier finds out */
@@ -44,6 +46,12 @@ static const char rocks_applied_key[] = { 'n' }; /* in ROCKS_FAMILY_APPLIED */
 
 /** rocks_error_of() - RocksDB's sentence as an errno; EIO when it says nothing known */
 int rocks_error_of(const char *text);
+
+/** rocks_is_no_room() - whether giving up the reserve (reserve.h) is an answer to this -errno */
+static inline bool rocks_is_no_room(int error)
+{
+    return error == -ENOSPC || error == -EDQUOT;
+}
 
 /** rocks_is_lost() - nothing of RocksDB may be called any more */
 bool rocks_is_lost(struct rocks *rocks);

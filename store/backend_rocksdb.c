@@ -31,6 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "store/files.h"
 #include "store/guard.h"
 #include "store/pack.h"
 
@@ -66,7 +67,7 @@ static enum store_backend_state rocks_look(struct store_backend *backend, int *r
                                            struct store_fault *fault)
 {
     struct rocks *rocks = CONTAINER_OF(backend, struct rocks, backend);
-    enum store_backend_state state = store_files_look(rocks->files, ret_error, fault);
+    enum store_backend_state state = rocks_files_look(rocks->files, ret_error, fault);
 
     if (state != STORE_BACKEND_WELL || store_reserve_is_held(rocks->reserve) ||
         take_reserve_again(rocks))
@@ -81,7 +82,7 @@ static enum store_backend_state rocks_look(struct store_backend *backend, int *r
 static void rocks_watch(struct store_backend *backend, void (*changed)(void *context),
                         void *context)
 {
-    store_files_watch(CONTAINER_OF(backend, struct rocks, backend)->files, changed, context);
+    rocks_files_watch(CONTAINER_OF(backend, struct rocks, backend)->files, changed, context);
 }
 
 static void rocks_abandon(struct store_backend *backend)
@@ -183,7 +184,7 @@ static int rocks_write(struct store_backend *backend, const struct store_op *con
     if (rc == 0 && sync)
         rc = store_log_sync(rocks->log, fault);
     if (rc) {
-        if (rc == -ENOSPC || rc == -EDQUOT)
+        if (rocks_is_no_room(rc))
             (void)store_reserve_give_up(rocks->reserve); /* it is written again soon */
         store_log_restart(rocks->log, number);
         store_batches_give_back(&rocks->batches, batch);
@@ -234,7 +235,7 @@ static int look_at_files(struct rocks *rocks, struct store_fault *fault)
         return rc;
     rc = rocks_read_applied(rocks, rocks->read_persisted, &in_files, fault);
     if (rc)
-        store_files_lose(rocks->files, rc, fault->text); /* what cannot be read is not built upon */
+        rocks_files_lose(rocks->files, rc, fault->text); /* what cannot be read is not built upon */
     else
         atomic_store(&rocks->in_files, in_files);
     return rc;
@@ -281,10 +282,15 @@ static int rocks_sync(struct store_backend *backend, struct store_fault *fault)
 static int flush(void *context, struct store_fault *fault)
 {
     struct rocks *rocks = context;
-    int rc = store_files_flush(rocks->db, rocks->handles, ROCKS_FAMILIES, fault);
+    uint64_t in_files;
+    int rc = rocks_files_flush(rocks->db, rocks->handles, ROCKS_FAMILIES, fault);
 
+    if (rc == 0)
+        rc = rocks_read_applied(rocks, rocks->read_persisted, &in_files, fault);
     if (rc)
-        store_files_lose(rocks->files, rc, fault->text);
+        rocks_files_lose(rocks->files, rc, fault->text);
+    else
+        atomic_store(&rocks->in_files, in_files);
     return rc;
 }
 
@@ -296,25 +302,33 @@ static int flush(void *context, struct store_fault *fault)
 static int rocks_reopen(struct store_backend *backend, struct store_fault *fault)
 {
     struct rocks *rocks = CONTAINER_OF(backend, struct rocks, backend);
-
     bool left = false;
+    int rc;
 
+    if (!rocks->synced)
+        store_log_restart(rocks->log, store_log_next(rocks->log));
     if (rocks_is_lost(rocks)) {
         store_batches_drop(&rocks->batches); /* the log has them */
         return 0;
     }
     if (rocks->synced)
         return 0;
-    store_log_restart(rocks->log, store_log_next(rocks->log));
-    return store_guard(rocks->files, flush, rocks, UINT_MAX, fault, &left);
+    rc = store_guard(rocks->files, flush, rocks, UINT_MAX, fault, &left);
+    if (rc == 0)
+        store_log_release(rocks->log, atomic_load(&rocks->in_files));
+    return rc;
 }
 
+/* What the end of the log is, is true of a database that was left, too; but one that was left while
+ * it was opened may still be reading the log. */
 static void rocks_close(struct store_backend *backend)
 {
     struct rocks *rocks = CONTAINER_OF(backend, struct rocks, backend);
 
     if (rocks->db && !rocks->left)
         rocks_shut(rocks);
+    if (rocks->replayed)
+        store_log_finish(rocks->log);
     if (rocks->left)
         return;
     store_log_close(rocks->log);
@@ -467,12 +481,40 @@ static int load_plain_deletes(struct rocks *rocks)
     return rc == -ENOENT ? 0 : rc;
 }
 
+/* The log's note may have to be made: if there is no room for it, with that of the reserve. */
+static int open_log(struct rocks *rocks, const char *directory, const struct store_options *options,
+                    struct store_fault *fault)
+{
+    const struct store_log_settings settings = {
+        .segment_bytes = LOG_SEGMENT_BYTES,
+        .synced = rocks->synced,
+        .observer = options->observer,
+    };
+    char path[4096];
+    int rc;
+
+    (void)snprintf(path, sizeof path, "%s/log", directory); /* the lock's is longer */
+    do
+        rc = store_log_open(path, &settings, fault, &rocks->log);
+    while (rocks_is_no_room(rc) && store_reserve_give_up(rocks->reserve));
+    return rc;
+}
+
+static int sync_names(const char *directory, struct store_fault *fault)
+{
+    int rc = store_files_sync_names(directory);
+
+    if (rc)
+        (void)snprintf(fault->text, sizeof fault->text, "cannot sync %.180s: %s", directory,
+                       strerror(-rc));
+    return rc;
+}
+
 int store_backend_rocksdb_open(const char *directory, const struct store_options *options,
                                struct store_fault *fault, struct store_backend **ret_backend)
 {
     struct rocks *rocks = calloc(1, sizeof *rocks);
     size_t path_size = strlen(directory) + sizeof "/rocksdb";
-    char log_path[4096];
     int rc;
 
     if (!rocks)
@@ -488,14 +530,14 @@ int store_backend_rocksdb_open(const char *directory, const struct store_options
     (void)snprintf(rocks->path, path_size, "%s/rocksdb", directory);
     rocks->synced = options->sync == STORE_SYNC_COMMIT;
     rc = take_lock(rocks, directory, fault);
-    if (rc == 0) {
-        (void)snprintf(log_path, sizeof log_path, "%s/log", directory); /* the lock's is longer */
-        rc = store_log_open(log_path, LOG_SEGMENT_BYTES, rocks->synced, fault, &rocks->log);
-    }
     if (rc == 0)
         rc = store_reserve_new(directory, options->reserve_bytes, &rocks->reserve);
     if (rc == 0)
+        rc = open_log(rocks, directory, options, fault);
+    if (rc == 0)
         rc = rocks_start(rocks, options, fault);
+    if (rc == 0)
+        rc = sync_names(directory, fault); /* that of the database, too */
     if (rc == 0 && (rc = load_plain_deletes(rocks)) != 0)
         (void)snprintf(fault->text, sizeof fault->text, "cannot read from the database: %s",
                        strerror(-rc));

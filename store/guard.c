@@ -49,7 +49,7 @@ static void wait_ms(struct guard *guard, long ms)
 }
 
 /* Whether it has ended. Called with the lock held, which is released meanwhile. */
-static bool wait_for_end(struct guard *guard, struct store_files *files, int *ret_error,
+static bool wait_for_end(struct guard *guard, struct rocks_files *files, int *ret_error,
                          struct store_fault *fault)
 {
     unsigned stuck_ms = 0;
@@ -58,7 +58,7 @@ static bool wait_for_end(struct guard *guard, struct store_files *files, int *re
         enum store_backend_state state;
 
         wait_ms(guard, LOOK_MS);
-        state = store_files_look(files, ret_error, fault);
+        state = rocks_files_look(files, ret_error, fault);
         if (state == STORE_BACKEND_LOST)
             return guard->done;
         stuck_ms = state == STORE_BACKEND_STUCK ? stuck_ms + LOOK_MS : 0;
@@ -66,7 +66,7 @@ static bool wait_for_end(struct guard *guard, struct store_files *files, int *re
     return guard->done;
 }
 
-int store_guard(struct store_files *files, store_guarded work, void *context,
+int store_guard(struct rocks_files *files, store_guarded work, void *context,
                 unsigned stuck_ms_max, struct store_fault *fault, bool *ret_left)
 {
     struct guard *guard = calloc(1, sizeof *guard);

@@ -17,7 +17,7 @@ typedef int (*store_guarded)(void *context, struct store_fault *fault);
  *
  * Return: what @work returned; when it was left, -errno and why.
  */
-int store_guard(struct store_files *files, store_guarded work, void *context,
+int store_guard(struct rocks_files *files, store_guarded work, void *context,
                 unsigned stuck_ms_max, struct store_fault *fault, bool *ret_left);
 
 #endif

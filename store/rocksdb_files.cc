@@ -52,7 +52,7 @@ using rocksdb::IOOptions;
 using rocksdb::IOStatus;
 using rocksdb::Slice;
 
-/* As in RocksDB's db/c.cc, which does not show them; store_files_are_used() proves the guess. */
+/* As in RocksDB's db/c.cc, which does not show them; rocks_files_are_used() proves the guess. */
 struct rocksdb_env_t {
     rocksdb::Env *rep;
     bool is_default;
@@ -64,7 +64,7 @@ struct rocksdb_column_family_handle_t {
     rocksdb::ColumnFamilyHandle *rep;
 };
 
-struct store_files {
+struct rocks_files {
     pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     pthread_mutex_t tell_lock = PTHREAD_MUTEX_INITIALIZER; /* of changed and context */
     struct store_reserve *reserve = nullptr;
@@ -92,7 +92,7 @@ void pause_ms(long ms)
 }
 
 /* Called without the lock. */
-void tell(struct store_files *files)
+void tell(struct rocks_files *files)
 {
     (void)pthread_mutex_lock(&files->tell_lock);
     if (files->changed)
@@ -101,7 +101,7 @@ void tell(struct store_files *files)
 }
 
 /* Called with the lock held. */
-void note(struct store_files *files, const char *what, const std::string &path, int error)
+void note(struct rocks_files *files, const char *what, const std::string &path, int error)
 {
     files->error = -error;
     (void)snprintf(files->fault.text, sizeof files->fault.text, "cannot %s %.160s: %s", what,
@@ -111,7 +111,7 @@ void note(struct store_files *files, const char *what, const std::string &path, 
 /* One operation and its attempts: `while (doing_it_fails) attempt.failed(errno);` */
 class Attempt {
 public:
-    Attempt(struct store_files *files, const char *what, const std::string &path)
+    Attempt(struct rocks_files *files, const char *what, const std::string &path)
         : files_(files), what_(what), path_(path)
     {
     }
@@ -149,14 +149,14 @@ public:
     }
 
 private:
-    struct store_files *files_;
+    struct rocks_files *files_;
     const char *what_;
     const std::string &path_;
     bool waiting_ = false;
 };
 
 /* Does not return: whoever called must not learn that it failed, nor that it worked. */
-[[noreturn]] void lose(struct store_files *files, const char *what, const std::string &path,
+[[noreturn]] void lose(struct rocks_files *files, const char *what, const std::string &path,
                        int error)
 {
     (void)pthread_mutex_lock(&files->lock);
@@ -169,7 +169,7 @@ private:
         (void)pause();
 }
 
-int open_until_it_works(struct store_files *files, const std::string &path, int flags)
+int open_until_it_works(struct rocks_files *files, const std::string &path, int flags)
 {
     Attempt attempt(files, flags & O_CREAT ? "create" : "open", path);
     int fd;
@@ -182,7 +182,7 @@ int open_until_it_works(struct store_files *files, const std::string &path, int 
 
 class File : public FSWritableFile {
 public:
-    File(struct store_files *files, const std::string &path, int fd, uint64_t size,
+    File(struct rocks_files *files, const std::string &path, int fd, uint64_t size,
          const FileOptions &options)
         : FSWritableFile(options), files_(files), path_(path), fd_(fd), size_(size)
     {
@@ -268,7 +268,7 @@ private:
         }
     }
 
-    struct store_files *files_;
+    struct rocks_files *files_;
     const std::string path_;
     int fd_;
     uint64_t size_;
@@ -276,7 +276,7 @@ private:
 
 class Directory : public FSDirectory {
 public:
-    Directory(struct store_files *files, const std::string &path, int fd)
+    Directory(struct rocks_files *files, const std::string &path, int fd)
         : files_(files), path_(path), fd_(fd)
     {
     }
@@ -299,7 +299,7 @@ public:
     }
 
 private:
-    struct store_files *files_;
+    struct rocks_files *files_;
     const std::string path_;
     int fd_;
 };
@@ -335,7 +335,7 @@ private:
 
 class Files : public rocksdb::FileSystemWrapper {
 public:
-    explicit Files(struct store_files *files)
+    explicit Files(struct rocks_files *files)
         : FileSystemWrapper(FileSystem::Default()), files_(files)
     {
     }
@@ -438,14 +438,14 @@ private:
         return status;
     }
 
-    struct store_files *files_;
+    struct rocks_files *files_;
 };
 
 } // namespace
 
-int store_files_new(struct store_reserve *reserve, struct store_files **ret_files)
+int rocks_files_new(struct store_reserve *reserve, struct rocks_files **ret_files)
 {
-    struct store_files *files = new (std::nothrow) store_files;
+    struct rocks_files *files = new (std::nothrow) rocks_files;
 
     if (!files)
         return -ENOMEM;
@@ -456,17 +456,17 @@ int store_files_new(struct store_reserve *reserve, struct store_files **ret_file
     return 0;
 }
 
-void store_files_use(struct store_files *files, rocksdb_options_t *options)
+void rocks_files_use(struct rocks_files *files, rocksdb_options_t *options)
 {
     rocksdb_options_set_env(options, &files->handle);
 }
 
-bool store_files_are_used(struct store_files *files)
+bool rocks_files_are_used(struct rocks_files *files)
 {
     return files->used.load();
 }
 
-enum store_backend_state store_files_look(struct store_files *files, int *ret_error,
+enum store_backend_state rocks_files_look(struct rocks_files *files, int *ret_error,
                                           struct store_fault *fault)
 {
     enum store_backend_state state = STORE_BACKEND_WELL;
@@ -484,7 +484,7 @@ enum store_backend_state store_files_look(struct store_files *files, int *ret_er
     return state;
 }
 
-void store_files_lose(struct store_files *files, int error, const char *text)
+void rocks_files_lose(struct rocks_files *files, int error, const char *text)
 {
     (void)pthread_mutex_lock(&files->lock);
     if (!files->lost) {
@@ -496,7 +496,7 @@ void store_files_lose(struct store_files *files, int error, const char *text)
     tell(files);
 }
 
-void store_files_watch(struct store_files *files, void (*changed)(void *context), void *context)
+void rocks_files_watch(struct rocks_files *files, void (*changed)(void *context), void *context)
 {
     (void)pthread_mutex_lock(&files->tell_lock);
     files->changed = changed;
@@ -504,7 +504,7 @@ void store_files_watch(struct store_files *files, void (*changed)(void *context)
     (void)pthread_mutex_unlock(&files->tell_lock);
 }
 
-int store_files_flush(rocksdb_t *db, rocksdb_column_family_handle_t *const *handles,
+int rocks_files_flush(rocksdb_t *db, rocksdb_column_family_handle_t *const *handles,
                       size_t n_handles, struct store_fault *fault)
 {
     std::vector<rocksdb::ColumnFamilyHandle *> families;
@@ -520,7 +520,7 @@ int store_files_flush(rocksdb_t *db, rocksdb_column_family_handle_t *const *hand
     return -EIO;
 }
 
-void store_files_free(struct store_files *files)
+void rocks_files_free(struct rocks_files *files)
 {
     delete files;
 }

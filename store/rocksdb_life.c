@@ -66,20 +66,20 @@ bool rocks_is_lost(struct rocks *rocks)
     struct store_fault ignored;
     int error;
 
-    return store_files_look(rocks->files, &error, &ignored) == STORE_BACKEND_LOST;
+    return rocks_files_look(rocks->files, &error, &ignored) == STORE_BACKEND_LOST;
 }
 
 /* ---- opening ---- */
 
 static int rocks_make_options(struct rocks *rocks, const struct store_options *options)
 {
-    int rc = store_files_new(rocks->reserve, &rocks->files);
+    int rc = rocks_files_new(rocks->reserve, &rocks->files);
 
     if (rc)
         return rc;
     rocks->cache = rocksdb_cache_create_lru(CACHE_BYTES);
     rocks_options_make(rocks->cache, options->write_buffer_bytes, rocks->options);
-    store_files_use(rocks->files, rocks->options[STORE_FAMILY_META]);
+    rocks_files_use(rocks->files, rocks->options[STORE_FAMILY_META]);
     rocks->write_options = rocksdb_writeoptions_create();
     rocksdb_writeoptions_disable_WAL(rocks->write_options, 1);
     rocks->read_options = rocksdb_readoptions_create();
@@ -93,7 +93,7 @@ int rocks_lose(struct rocks *rocks, struct store_fault *fault, const char *what,
 {
     int rc = rocks_fail(fault, what, text);
 
-    store_files_lose(rocks->files, rc, fault->text);
+    rocks_files_lose(rocks->files, rc, fault->text);
     return rc;
 }
 
@@ -146,6 +146,21 @@ static int replay_record(void *context, uint64_t number, struct amqp_bytes recor
     return rc;
 }
 
+/* A second time when there is room, from where it has come: what was handed out is on the disk. */
+static int replay_log(struct rocks *rocks, struct store_fault *fault)
+{
+    struct replay replay = { rocks, fault };
+    uint64_t applied;
+    int rc;
+
+    do {
+        rc = rocks_read_applied(rocks, rocks->read_options, &applied, fault);
+        if (rc == 0)
+            rc = store_log_replay(rocks->log, applied, replay_record, &replay, fault);
+    } while (rocks_is_no_room(rc) && store_reserve_give_up(rocks->reserve));
+    return rc;
+}
+
 static void on_flushed(void *context)
 {
     struct rocks *rocks = context;
@@ -159,8 +174,6 @@ static void on_flushed(void *context)
 static int open_and_replay(void *context, struct store_fault *fault)
 {
     struct rocks *rocks = context;
-    struct replay replay = { rocks, fault };
-    uint64_t applied;
     char *text = NULL;
     int rc;
 
@@ -171,7 +184,7 @@ static int open_and_replay(void *context, struct store_fault *fault)
         rocks->db = NULL;
         return rocks_fail(fault, "cannot open the database", text);
     }
-    if (!store_files_are_used(rocks->files)) {
+    if (!rocks_files_are_used(rocks->files)) {
         (void)snprintf(fault->text, sizeof fault->text,
                        "this version of RocksDB does not take the files that it is given");
         return -EPROTO;
@@ -182,11 +195,7 @@ static int open_and_replay(void *context, struct store_fault *fault)
                                                    .flushed = on_flushed,
                                                    .context = rocks },
                         &rocks->tidy);
-    if (rc == 0)
-        rc = rocks_read_applied(rocks, rocks->read_options, &applied, fault);
-    if (rc == 0)
-        rc = store_log_replay(rocks->log, applied, replay_record, &replay, fault);
-    return rc;
+    return rc ? rc : replay_log(rocks, fault);
 }
 
 static int shut(void *context, struct store_fault *fault)
@@ -214,7 +223,7 @@ void rocks_leave(struct rocks *rocks)
 {
     rocks->left = true;
     atomic_store(&left_open, true);
-    store_files_lose(rocks->files, -EIO, "the database waits for the disk");
+    rocks_files_lose(rocks->files, -EIO, "the database waits for the disk");
 }
 
 void rocks_shut(struct rocks *rocks)
@@ -242,7 +251,7 @@ void rocks_release_options(struct rocks *rocks)
     for (f = 0; f < ROCKS_FAMILIES; f++)
         rocksdb_options_destroy(rocks->options[f]);
     rocksdb_cache_destroy(rocks->cache);
-    store_files_free(rocks->files);
+    rocks_files_free(rocks->files);
 }
 
 int rocks_start(struct rocks *rocks, const struct store_options *options,
@@ -256,5 +265,6 @@ int rocks_start(struct rocks *rocks, const struct store_options *options,
     rc = store_guard(rocks->files, open_and_replay, rocks, STUCK_MS_MAX, fault, &left);
     if (left)
         rocks_leave(rocks);
+    rocks->replayed = rc == 0;
     return rc;
 }

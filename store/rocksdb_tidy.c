@@ -99,7 +99,7 @@ static void *tidy_main(void *argument)
     struct rocks_tidy *tidy = argument;
     struct store_fault ignored; /* an error is told to the next who writes */
 
-    if (store_files_flush(tidy->work.db, tidy->work.handles, ROCKS_FAMILIES, &ignored) == 0)
+    if (rocks_files_flush(tidy->work.db, tidy->work.handles, ROCKS_FAMILIES, &ignored) == 0)
         tidy->work.flushed(tidy->work.context);
     compact(tidy, STORE_FAMILY_MESSAGES);
     compact(tidy, STORE_FAMILY_QUEUES);

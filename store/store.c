@@ -76,13 +76,14 @@ static void reserve_ahead(struct store_commit *commit, struct store_reserved *re
     own_put(commit, key, reserved->end);
 }
 
-/* @ret_stale: the version has to be written. Version 1 differs by having no log (log.h). */
+/* @ret_stale: the version has to be written. Version 1 has no log (log.h), version 2
+ * one of the first format; both are read. */
 static int check_format(struct store_backend *backend, bool *ret_stale, struct store_fault *fault)
 {
     uint64_t version;
     int rc = own_get(backend, key_format, &version);
 
-    *ret_stale = rc == -ENOENT || (rc == 0 && version == 1);
+    *ret_stale = rc == -ENOENT || (rc == 0 && version > 0 && version < STORE_FORMAT_VERSION);
     if (*ret_stale)
         return 0;
     if (rc) {

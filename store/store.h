@@ -51,6 +51,20 @@ enum store_sync {
     STORE_SYNC_NEVER,    /* reported when written; the kernel decides */
 };
 
+enum store_phase {
+    STORE_PHASE_LOG,     /* store_open(): octets of the log that have been read, and all of them */
+    STORE_PHASE_ENTRIES, /* store_recover(): queue entries; how many there are is not known: 0 */
+};
+
+/** struct store_observer - who hears how opening and recovering get on; any member may be NULL */
+struct store_observer {
+    void *context;
+    /** called often, so that a slow start can be told from one that hangs */
+    void (*progress)(void *context, enum store_phase phase, uint64_t done, uint64_t total);
+    /** a sentence for the operator about what was found and was not as it should be */
+    void (*notice)(void *context, const char *text);
+};
+
 struct store_options {
     enum store_sync sync;
     unsigned sync_interval_ms;
@@ -58,6 +72,7 @@ struct store_options {
     size_t write_buffer_bytes; /* memtable: 16777216 */
     unsigned readers;          /* threads that read messages back: 2 */
     uint64_t reserve_bytes;    /* room on the disk, given up when it is full: 67108864; 0: none */
+    const struct store_observer *observer; /* borrowed until the store is closed, or NULL */
 };
 
 /** store_options_default() - store.sync = commit and the sizes above */
@@ -245,6 +260,7 @@ struct store_stats {
     uint64_t bytes_appended;
     uint64_t live_entries;
     uint64_t live_records;
+    uint64_t recovered_queues; /* that store_recover_queue() was called for */
     uint64_t sync_us_total; /* time spent in writing and syncing, on the committer */
 };
 

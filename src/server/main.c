@@ -29,6 +29,7 @@
 #include "server/loop.h"
 #include "server/notify.h"
 #include "server/options.h"
+#include "server/recovery.h"
 #include "store/store.h"
 
 enum {
@@ -46,6 +47,7 @@ struct server {
     struct options options;
     struct broker *broker;
     struct store *store;
+    struct recovery recovery; /* the store's observer, as long as it lives */
     struct loop *loop;
     struct client_set *clients;
     struct alarms *alarms;
@@ -217,12 +219,15 @@ static void name_node(struct server *server)
 static int open_store(struct server *server)
 {
     const struct options *options = &server->options;
+    struct store_options store_options = options->config->store;
     char path[PATH_MAX];
     int rc;
 
     if (snprintf(path, sizeof path, "%s/store", options->data_directory) >= (int)sizeof path)
         return start_failed_errno(server, "data directory", -ENAMETOOLONG);
-    rc = store_open(path, &options->config->store, &broker_store_events, server->broker,
+    recovery_begin(&server->recovery, path, recovery_now_ms);
+    store_options.observer = &server->recovery.observer;
+    rc = store_open(path, &store_options, &broker_store_events, server->broker,
                     server->error_text, sizeof server->error_text, &server->store);
     if (rc)
         return start_failed(server, "");
@@ -230,6 +235,7 @@ static int open_store(struct server *server)
     if (broker_attach_store(server->broker, server->store, server->error_text,
                             sizeof server->error_text))
         return start_failed(server, "");
+    recovery_end(&server->recovery, server->store);
     rc = loop_watch_store(server->loop, server->store);
     return rc ? start_failed_errno(server, "store", rc) : 0;
 }

@@ -7,12 +7,8 @@ order, so everything that was answered before a confirm is there with it. Crashe
 are another test program's (tests/crash); these tests know exactly what to expect.
 """
 
-import glob
 import os
-import shutil
 import sys
-import tarfile
-import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
@@ -510,63 +506,6 @@ def test_deliveries_alone_are_remembered():
         run.check_equal(messages(w.channel(), w.q()),
                         [('m%d' % number, number < 60) for number in range(100)],
                         'messages, redelivered')
-
-
-# ---- the files -------------------------------------------------------------------------------
-
-DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'data')
-
-
-def test_data_of_format_1_is_taken_over():
-    """It has no log but RocksDB's, and its server was killed: seven of ten messages, and one more."""
-    directory = tempfile.mkdtemp(prefix='leveret-test-')
-    try:
-        with tarfile.open(os.path.join(DATA, 'format-1.tar.xz')) as archive:
-            archive.extractall(directory)
-        fixture = Fixture()
-        for start in range(2):
-            fixture.broker = leveret.Broker(datadir=os.path.join(directory, 'data'))
-            fixture.broker.start()
-            with fixture.world() as w:
-                channel = w.channel(confirm=True)
-                if start == 0:
-                    channel.put('logs', 'a.new', 'new', props=PERSISTENT)
-                    fixture.broker.kill()
-                else:
-                    run.check_equal(channel.drain('kept'), ['message %d' % n for n in range(3, 10)]
-                                    + ['last', 'new'], 'messages')
-            fixture.broker.close()
-    finally:
-        shutil.rmtree(directory)
-
-
-def test_damaged_log_is_told_and_not_skipped():
-    """The disk has changed what it had taken: later messages are not delivered without it."""
-    broker = leveret.Broker()
-    broker.start()
-    try:
-        fixture = Fixture()
-        fixture.broker = broker
-        with fixture.world() as w:
-            channel = w.channel(confirm=True)
-            channel.declare('q', durable=True)
-            for body in ('first', 'second', 'third'):
-                channel.put('', 'q', body * 20, props=PERSISTENT)
-            broker.kill()
-        path, = glob.glob(os.path.join(broker.datadir, 'store', 'log', '*.log'))
-        with open(path, 'r+b') as log:
-            octets = log.read()
-            log.seek(octets.index(b'second'))
-            log.write(b'Second')
-        try:
-            broker.start()
-        except leveret.BrokerError as refusal:
-            run.check('is damaged at record' in str(refusal) and path in str(refusal),
-                      'not told: %s' % refusal)
-        else:
-            raise AssertionError('it started without the second message')
-    finally:
-        broker.close(check=False)
 
 
 if __name__ == '__main__':

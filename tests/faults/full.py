@@ -11,6 +11,7 @@ skipped and say so.
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -126,6 +127,16 @@ class Disk:
         run.check(not missing, 'confirmed and missing: %s' % sorted(missing)[:10])
         self.confirmed.clear()
 
+    def log_last(self):
+        """The file that says where the log ends, beside the log."""
+        return os.path.join(self.broker.datadir, 'store', 'log.last')
+
+    def noted_end(self):
+        """The number with which the log ended in an orderly stop, or 0."""
+        with open(self.log_last(), 'rb') as file:
+            octets = file.read()
+        return max(struct.unpack_from('<QQQ', octets, at + 16) for at in (0, 4096))[2]
+
     def goes_on(self, size):
         """Publishing works again by itself."""
         def works():
@@ -182,6 +193,16 @@ def test_another_program_fills_the_disk_of_the_defaults():
         disk.drain(taken)
 
 
+def test_data_without_a_note_of_the_logs_end_are_opened_with_the_room_of_the_reserve():
+    with Disk(600) as disk:
+        run.check(not disk.publish(100000, 100), 'blocked')
+        disk.broker.stop()
+        os.unlink(disk.log_last())          # as earlier versions had none
+        disk.fill()
+        disk.broker.start()
+        disk.drain()
+
+
 def test_without_a_reserve_it_stops_and_starts_in_order():
     settings = {'disk_free_limit.absolute': '1', 'store.write_buffer_size': '1MB',
                 'store.reserve_size': '0'}
@@ -190,6 +211,7 @@ def test_without_a_reserve_it_stops_and_starts_in_order():
         disk.fill()
         disk.broker._process.send_signal(signal.SIGTERM)
         run.check(disk.broker.wait() in (0, 1), 'not stopped in order')
+        run.check(disk.noted_end() > 0, 'the end of the log was not noted')
         disk.broker._spawn()
         try:
             status = disk.broker.wait(10)       # says so and exits
