@@ -109,7 +109,8 @@ static void audit_connections(struct sim *sim)
     for (unsigned i = 0; i < MODEL_CONNECTIONS; i++) {
         const struct m_connection *connection = &sim->connections[i];
 
-        connections += connection->real != NULL;
+        connections +=
+            connection->state == CONNECTION_IS_NEW || connection->state == CONNECTION_IS_OPEN;
         open += connection->state == CONNECTION_IS_OPEN;
         if (connection->state != CONNECTION_IS_OPEN)
             continue;
