@@ -208,6 +208,22 @@ def test_names_that_were_never_given_are_missing():
                             queue=REPLY_TO + '.made-up', passive=True)
 
 
+def test_names_that_only_look_like_it_are_told_before_line_ends_go():
+    with world() as w:
+        channel = w.channel()
+        for passive in (False, True):
+            event = channel.declare(REPLY_TO + '\r\n', passive=passive)
+            run.check_equal((event.queue, event.consumer_count), (REPLY_TO, 1), 'declare-ok')
+            channel.refuses(404, no_queue(REPLY_TO + 'X'), 'queue.declare', queue=REPLY_TO + 'X',
+                            passive=passive)
+        cut = REPLY_TO.replace('.', '.\r')
+        channel.refuses(404, no_queue(REPLY_TO), 'queue.declare', queue=cut, passive=True)
+        channel.refuses(403, "ACCESS_REFUSED - queue name '%s' contains reserved prefix 'amq.*'"
+                        % REPLY_TO, 'queue.declare', queue=cut)
+        channel.refuses(404, no_queue(REPLY_TO + '\n'), 'basic.consume', queue=REPLY_TO + '\n',
+                        no_ack=True)
+
+
 def test_it_is_no_queue_for_anything_else():
     with world() as w:
         channel, _ = requester(w)
