@@ -50,13 +50,14 @@ static int remember_delivery(struct channel *channel, struct queue *queue,
 }
 
 /*
- * A queue with a delivery limit tells how often a message has come back, in the header
- * x-delivery-count of a copy (extensions.md 1.11). *ret_message is set when there is one.
+ * A quorum queue, and any with a delivery limit, tells how often a message has come back, in the
+ * header x-delivery-count of a copy (extensions.md 1.11). *ret_message is set when there is one.
  */
 static int count_on_message(const struct queue *queue, const struct queue_entry *entry,
                             struct message **ret_message)
 {
-    if (LIKELY(entry->delivery_count == 0 || queue->settings->delivery_limit < 0))
+    if (LIKELY(entry->delivery_count == 0) ||
+        (queue->settings->type != QUEUE_TYPE_QUORUM && queue->settings->delivery_limit < 0))
         return 0;
     return message_with_delivery_count(entry->message, entry->delivery_count, ret_message);
 }

@@ -60,6 +60,12 @@ int queue_fetch_for_discard(struct queue *queue, const struct queue_entry *entry
 /** queue_hand_out() - give entries to consumers and waiting gets */
 void queue_hand_out(struct queue *queue);
 
+/** queue_entry_is_due() - the time of @entry has come, as RabbitMQ judges what nobody is given */
+static inline bool queue_entry_is_due(const struct queue_entry *entry, uint64_t wall_ms)
+{
+    return entry->expires_ms && entry->expires_ms <= wall_ms;
+}
+
 /** queue_keep_limits() - length limits, expired messages, the timer */
 void queue_keep_limits(struct queue *queue);
 /** queue_upkeep_needed() - whether queue_keep_limits() could have something to do */

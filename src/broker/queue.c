@@ -555,6 +555,11 @@ void queue_requeue(struct queue *queue, struct queue_entry *entry)
         queue_discard(queue, entry, DEAD_LETTER_DELIVERY_LIMIT);
         return;
     }
+    /* Not back to a consumer that waits: a TTL of 0 allows one delivery, none after it. */
+    if (queue_entry_is_due(entry, broker->wall_ms)) {
+        queue_discard(queue, entry, DEAD_LETTER_EXPIRED);
+        return;
+    }
     if (queue_put_back(queue, entry)) {
         broker_log(broker, BROKER_LOG_ERROR, "no memory to requeue a message to queue '%s'",
                    queue->destination.name.data);

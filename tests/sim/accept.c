@@ -245,6 +245,11 @@ static void accept_octets(struct sim *sim, const struct message *message,
     accept_properties(sim, message_properties(message), known, returned);
 }
 
+static bool counts_returns(const struct m_queue *queue)
+{
+    return queue->given.quorum || queue->settings.delivery_limit >= 0;
+}
+
 /* The first ready message of a queue, which must be this one, with this flag. */
 static struct m_entry *accept_head(struct sim *sim, struct m_queue *queue,
                                    const struct message *message, bool redelivered)
@@ -258,7 +263,7 @@ static struct m_entry *accept_head(struct sim *sim, struct m_queue *queue,
         FAIL(sim, "m%u from queue '%s', whose first message is m%u", id, queue->name,
              head->message->id);
     accept_octets(sim, message, head->message,
-                  queue->settings.delivery_limit >= 0 ? head->returned : 0);
+                  counts_returns(queue) ? head->returned : 0);
     if (head->expires_ms && head->gone_ms < sim_wall_ms(sim))
         FAIL(sim, "m%u is handed out though it has expired", id);
     if (head->redelivered != SEEN_UNKNOWN && (head->redelivered == SEEN_BEFORE) != redelivered)

@@ -333,6 +333,7 @@ struct sim {
     bool paging;                 /* memory is low: transient messages may leave it */
     struct m_arrivals arrivals;
     struct m_connection *closing;
+    unsigned expired_returns;    /* given back after their time; the broker is about to say so */
     struct m_letter *letters;    /* in the order in which they were noted */
     struct m_message **copies;   /* that are dead letters */
     size_t n_copies, copies_capacity;

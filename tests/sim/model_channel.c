@@ -107,6 +107,11 @@ void model_settle_now(struct sim *sim, struct m_channel *channel,
         give_up(sim, queue, entry, DEAD_LETTER_DELIVERY_LIMIT);
         return;
     }
+    if (entry->expires_ms && entry->gone_ms <= sim_wall_ms(sim)) {
+        sim->expired_returns++;
+        give_up(sim, queue, entry, DEAD_LETTER_EXPIRED);
+        return;
+    }
     entry->out = false;
     journal_entry(sim, JOURNAL_COUNT, queue, entry);
 }
