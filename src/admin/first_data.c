@@ -34,12 +34,8 @@ static struct definitions_request request_of(const struct first_data *data)
 int first_data_import(const struct first_data *data)
 {
     const struct definitions_request request = request_of(data);
-    int rc = data->definitions_path ? definitions_import_file(&request, data->definitions_path) : 0;
 
-    if (!rc && data->definitions_path)
-        broker_log(data->broker, BROKER_LOG_INFO, "definitions were imported from %s",
-                   data->definitions_path);
-    return rc;
+    return data->definitions_path ? definitions_import_file(&request, data->definitions_path) : 0;
 }
 
 int first_data_check(const struct first_data *data)
@@ -147,6 +143,9 @@ int first_data_put(const struct first_data *data)
     rc = first_data_import(data);
     if (rc)
         return rc;
+    if (data->definitions_path)
+        broker_log(data->broker, BROKER_LOG_INFO, "definitions were imported from %s",
+                   data->definitions_path);
     if (blank && !broker_has_users(data->broker))
         return put_defaults(data);
     if (!blank)

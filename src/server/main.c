@@ -383,6 +383,8 @@ static void import_definitions_again(struct server *server)
 
     if (first_data_import(&data))
         log_lines(LOG_LEVEL_ERROR, "definitions were not imported again: ", server->error_text);
+    else if (data.definitions_path)
+        log_info("definitions were imported again from %s", data.definitions_path);
 }
 
 static void on_hangup(void *context, int number)
