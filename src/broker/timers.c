@@ -107,7 +107,9 @@ void timers_cancel(struct timers *timers, struct timer *timer)
 
 void timers_run(struct timers *timers, uint64_t now_ms)
 {
-    while (timers->count && timers->heap[1]->due_ms <= now_ms) {
+    unsigned left = TIMERS_A_RUN;
+
+    while (left-- && timers->count && timers->heap[1]->due_ms <= now_ms) {
         struct timer *timer = timers->heap[1];
 
         timers_cancel(timers, timer);

@@ -38,7 +38,13 @@ int timers_set(struct timers *timers, struct timer *timer, uint64_t due_ms);
 /** timers_cancel() - it will not fire; a timer that is not set is fine */
 void timers_cancel(struct timers *timers, struct timer *timer);
 
-/** timers_run() - fire all that are due at @now_ms, each once at most unless it is set to the past */
+enum { TIMERS_A_RUN = 512 }; /* a queue that expires takes some microseconds */
+
+/**
+ * timers_run() - fire what is due at @now_ms, each once at most unless it is set to the past
+ *
+ * TIMERS_A_RUN at most: timers_next() says that there are more.
+ */
 void timers_run(struct timers *timers, uint64_t now_ms);
 
 /** timers_next() - when the earliest is due; UINT64_MAX when none is set */
