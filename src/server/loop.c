@@ -48,6 +48,7 @@ struct loop {
     unsigned signal_count;
     uint64_t (*clock)(void);
     uint64_t now_ms;
+    uint64_t turn_number;
     bool in_turn, again, stopped;
 };
 
@@ -105,6 +106,7 @@ void loop_enter(struct loop *loop)
     if (loop->in_turn)
         return;
     loop->in_turn = true;
+    loop->turn_number++;
     loop->now_ms = loop->clock();
     broker_begin(loop->broker, loop->now_ms, clock_ms(CLOCK_REALTIME));
     if (loop->poll_store)
@@ -221,6 +223,11 @@ struct event_base *loop_base(const struct loop *loop)
 uint64_t loop_now_ms(const struct loop *loop)
 {
     return loop->now_ms;
+}
+
+uint64_t loop_turn_number(const struct loop *loop)
+{
+    return loop->turn_number;
 }
 
 int loop_watch_store(struct loop *loop, struct store *store)
