@@ -28,6 +28,7 @@
 #include "broker/dead_letter.h"
 #include "broker/policy.h"
 #include "broker/queue.h"
+#include "broker/task.h"
 
 enum {
     SEAL_AGE_MS = 20,                   /* changes that nobody waits for */
@@ -53,9 +54,14 @@ int broker_new(const struct broker_settings *settings, struct broker **ret_broke
         broker->settings.resident_bytes_max = BOUND_RESIDENT_BYTES;
     if (!settings->discards_max)
         broker->settings.discards_max = BOUND_DISCARDS;
+    if (!settings->work_a_turn)
+        broker->settings.work_a_turn = BOUND_WORK_A_TURN;
+    broker->work_left = broker->settings.work_a_turn;
+    broker->hand_outs_left = BOUND_HAND_OUTS_A_TURN;
     broker->topology_generation = 1;
     route_init(&broker->route);
     route_init(&broker->dead_letter_route);
+    broker->consumer_look = 1;
     consumer_timeout_init(broker);
     broker->auth = auth_new();
     if (!broker->auth) {
@@ -84,6 +90,7 @@ void broker_free(struct broker *broker)
     struct vhost *vhost, *next;
     struct queue *queue;
 
+    task_finish_all(broker);
     while ((queue = next_to_dispatch(broker)))
         queue_unref(queue);
     queue_fetch_abandon_all(broker);
@@ -103,13 +110,15 @@ void broker_begin(struct broker *broker, uint64_t now_ms, uint64_t wall_ms)
     broker->now_ms = now_ms;
     broker->wall_ms = wall_ms;
     broker->dead_letter_work = 0;
+    broker->work_left = broker->settings.work_a_turn;
+    broker->hand_outs_left = BOUND_HAND_OUTS_A_TURN;
 }
 
 static void dispatch_queues(struct broker *broker)
 {
     struct queue *queue;
 
-    while ((queue = next_to_dispatch(broker))) {
+    while (broker->hand_outs_left && (queue = next_to_dispatch(broker))) {
         if (!queue->deleted)
             queue_dispatch(queue);
         queue_unref(queue);
@@ -205,8 +214,8 @@ static int seal_if_due(struct broker *broker)
     }
     if (!broker->open_since_ms)
         broker->open_since_ms = broker->now_ms ? broker->now_ms : 1;
-    if (store_in_flight(broker->store))
-        return -1; /* its end begins the next turn */
+    if (store_in_flight(broker->store) || broker->seal_holds)
+        return -1; /* its end begins the next turn, or the task that holds it is run there */
     age = broker->now_ms - broker->open_since_ms;
     if (!broker->commit_wanted && bytes < SEAL_BYTES && age < SEAL_AGE_MS)
         return (int)(SEAL_AGE_MS - age);
@@ -242,19 +251,22 @@ static void resume_publishers(struct broker *broker)
 int broker_end(struct broker *broker)
 {
     int seal_ms, timer_ms;
-    bool more_policies;
+    bool more;
 
     timers_run(&broker->timers, broker->now_ms);
-    more_policies = policy_apply_some(broker, POLICY_SLICE_QUEUES);
+    more = policy_apply_some(broker, POLICY_SLICE_QUEUES);
+    if (!dead_letter_pending(broker)) /* a task could make more of them */
+        task_run_some(broker);
     do {
         dispatch_queues(broker);
         dead_letter_run(broker);
-    } while (broker->dispatch_first);
+    } while (broker->dispatch_first && broker->hand_outs_left);
+    more = more || broker->dispatch_first || broker->tasks || dead_letter_pending(broker);
     if (broker->store_held_back)
         resume_publishers(broker);
     release_confirms(broker);
     seal_ms = broker->store ? seal_if_due(broker) : -1;
-    timer_ms = more_policies || dead_letter_pending(broker) ? 0 : until_next_timer(broker);
+    timer_ms = more ? 0 : until_next_timer(broker);
     return seal_ms < 0 || (timer_ms >= 0 && timer_ms < seal_ms) ? timer_ms : seal_ms;
 }
 

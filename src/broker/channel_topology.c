@@ -476,7 +476,6 @@ int handle_queue_purge(struct channel *channel, const union amqp_method *method,
     struct connection *connection = channel->connection;
     struct amqp_str name;
     struct queue *queue;
-    uint32_t count;
     int rc;
 
     rc = channel_queue_name(channel, method->queue_purge.queue, err, &name);
@@ -488,17 +487,14 @@ int handle_queue_purge(struct channel *channel, const union amqp_method *method,
         rc = queue_check_access(queue, connection, err);
     if (rc)
         return rc;
-    count = queue_purge(queue);
-    if (!method->queue_purge.no_wait)
-        channel_send(channel, &(struct amqp_queue_purge_ok){ .id = AMQP_ID_queue_purge_ok,
-                                                             .message_count = count });
+    queue_purge(queue, method->queue_purge.no_wait ? NULL : channel);
     return 0;
 }
 
 static int check_delete(struct queue *queue, const struct amqp_queue_delete *delete,
                         struct amqp_error *err)
 {
-    if (delete->if_empty && queue_ready_count(queue))
+    if (delete->if_empty && (queue_ready_count(queue) || queue->held))
         return amqp_raise(err, AMQP_PRECONDITION_FAILED, "queue '%.*s' in vhost '%s' not empty",
                           AMQP_STR_ARG(queue->destination.name), queue_vhost(queue)->name);
     if (delete->if_unused && queue->consumer_count)

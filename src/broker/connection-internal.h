@@ -22,6 +22,7 @@ enum connection_pause {
     CONNECTION_PAUSE_ALARM = 1, /* memory or disk */
     CONNECTION_PAUSE_STORE = 2, /* the open commit is overfull, or dead letters are */
     CONNECTION_PAUSE_GET = 4,   /* a basic.get waits for a read */
+    CONNECTION_PAUSE_TASK = 8,  /* something that it has asked for takes more than a turn */
 };
 
 struct connection {
@@ -34,6 +35,10 @@ struct connection {
     bool loopback;
     bool counted;                /* in vhost->connection_count and user->connections */
     bool shut_down;              /* its channels are going or gone: nothing is sent on them */
+    bool leaving;                /* connection_shut_down() is on the stack */
+    bool close_ok_due;           /* when the last channel has gone */
+    bool orphan;                 /* its owner is gone: freed with the last channel */
+    unsigned waits;              /* tasks that it waits for */
     bool blocked_told;           /* connection.blocked is sent, unblocked is due */
     /* capabilities of the client */
     bool knows_cancel_notify, knows_blocked, knows_authentication_failure_close;
@@ -59,7 +64,12 @@ struct connection {
 int connection_check_permission(struct connection *connection, enum permission what,
                                 bool is_exchange, struct amqp_str name, struct amqp_error *err);
 
-/** connection_shut_down() - channels and exclusive queues go, its place in the vhost is free; idempotent */
+/**
+ * connection_shut_down() - channels and exclusive queues go, its place in the vhost is free; idempotent
+ *
+ * Channels that have very much to give back (task.h) may still be there when this returns; exclusive
+ * queues go when the last of them has gone.
+ */
 void connection_shut_down(struct connection *connection);
 /** connection_close() - shut down, enter closing or closed, tell the owner of the socket */
 void connection_close(struct connection *connection, enum connection_close_how how);
@@ -77,6 +87,19 @@ void connection_resume(struct connection *connection, enum connection_pause why)
 
 /** connection_hold_back() - pause until the store, and the dead letters, have caught up */
 void connection_hold_back(struct connection *connection);
+
+/** connection_channel_left() - a channel has been freed: the last one ends what it was waited with */
+void connection_channel_left(struct connection *connection);
+
+/** connection_handle_close() - connection.close: close-ok when all channels have gone */
+void connection_handle_close(struct connection *connection);
+
+/** connection_wait(), connection_waited() - a task of it (task.h) begins or ends: no reading */
+void connection_wait(struct connection *connection);
+void connection_waited(struct connection *connection);
+
+/** connection_fail() - close the connection as the machine (@error: -errno) does not allow more */
+void connection_fail(struct connection *connection, int error);
 
 /** connection_raise() - close the connection for the peer's mistake */
 void connection_raise(struct connection *connection, const struct amqp_error *err);

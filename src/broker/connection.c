@@ -43,13 +43,90 @@ int connection_new(struct broker *broker, const struct channel_ops *ops, void *p
     return 0;
 }
 
-void connection_shut_down(struct connection *connection)
+/* Nobody is there any more: what its channels have to give back takes longer than its socket. */
+static void drop_octets(void *peer, const void *data, size_t size)
 {
-    struct channel *channel, *next;
+    (void)peer;
+    (void)data;
+    (void)size;
+}
 
-    connection->shut_down = true;
-    HASH_ITER(by_number, connection->channels, channel, next)
-        channel_free(channel);
+static void drop_method(void *peer, uint16_t channel, const void *method)
+{
+    (void)peer;
+    (void)channel;
+    (void)method;
+}
+
+static void drop_content(void *peer, uint16_t channel, const void *method, struct message *message)
+{
+    (void)peer;
+    (void)channel;
+    (void)method;
+    (void)message;
+}
+
+static void drop_delivery(void *peer, uint16_t channel, const struct delivery *delivery)
+{
+    (void)peer;
+    (void)channel;
+    (void)delivery;
+}
+
+static size_t drop_unsent(void *peer)
+{
+    (void)peer;
+    return 0;
+}
+
+static void drop_tuned(void *peer, uint32_t frame_max, uint16_t heartbeat_s)
+{
+    (void)peer;
+    (void)frame_max;
+    (void)heartbeat_s;
+}
+
+static void drop_opened(void *peer)
+{
+    (void)peer;
+}
+
+static void drop_pause(void *peer, bool paused)
+{
+    (void)peer;
+    (void)paused;
+}
+
+static void drop_close(void *peer, enum connection_close_how how)
+{
+    (void)peer;
+    (void)how;
+}
+
+static const struct channel_ops nobody = {
+    .send_octets = drop_octets,
+    .send_method = drop_method,
+    .send_content = drop_content,
+    .deliver = drop_delivery,
+    .unsent_bytes = drop_unsent,
+    .tuned = drop_tuned,
+    .opened = drop_opened,
+    .pause = drop_pause,
+    .close = drop_close,
+};
+
+static void destroy(struct connection *connection)
+{
+    DL_DELETE(connection->broker->connections, connection);
+    free(connection->user_name);
+    free(connection->client_properties);
+    free(connection->name);
+    free(connection);
+}
+
+/* The last channel has given back what it had. */
+static void finish_shut_down(struct connection *connection)
+{
     while (connection->exclusive_queues)
         queue_delete(connection->exclusive_queues->queue);
     if (connection->counted) {
@@ -59,18 +136,90 @@ void connection_shut_down(struct connection *connection)
     }
 }
 
+static void answer_close(struct connection *connection)
+{
+    connection->close_ok_due = false;
+    connection->ops->send_method(
+        connection->peer, 0,
+        &(struct amqp_connection_close_ok){ .id = AMQP_ID_connection_close_ok });
+    connection_close(connection, CONNECTION_CLOSE_FLUSH);
+}
+
+/* One after another, for as long as each is done at once. */
+static void leave_channels(struct connection *connection)
+{
+    connection->leaving = true;
+    while (connection->channels) {
+        const struct channel *first = connection->channels;
+
+        channel_leave(connection->channels, LEAVE_FREE);
+        if (connection->channels == first)
+            break; /* its end calls connection_channel_left() */
+    }
+    connection->leaving = false;
+}
+
+void connection_channel_left(struct connection *connection)
+{
+    if (!connection->shut_down || connection->leaving)
+        return;
+    leave_channels(connection);
+    if (connection->channels)
+        return;
+    finish_shut_down(connection);
+    if (connection->close_ok_due && connection->state == CONNECTION_CLOSING)
+        answer_close(connection);
+    if (connection->orphan)
+        destroy(connection);
+}
+
+void connection_shut_down(struct connection *connection)
+{
+    if (connection->leaving)
+        return;
+    connection->shut_down = true;
+    connection_resume(connection, CONNECTION_PAUSE_TASK);
+    leave_channels(connection);
+    if (!connection->channels)
+        finish_shut_down(connection);
+}
+
+void connection_handle_close(struct connection *connection)
+{
+    connection_shut_down(connection);
+    if (!connection->channels) {
+        answer_close(connection);
+        return;
+    }
+    connection->close_ok_due = true;
+    connection->state = CONNECTION_CLOSING; /* nothing else counts any more */
+}
+
 void connection_free(struct connection *connection)
 {
-    struct broker *broker = connection->broker;
-
     connection->state = CONNECTION_CLOSED;
+    connection->ops = &nobody;
+    connection->close_ok_due = false;
     connection_shut_down(connection);
-    DL_DELETE(broker->connections, connection);
-    broker->connection_count--;
-    free(connection->user_name);
-    free(connection->client_properties);
-    free(connection->name);
-    free(connection);
+    connection->broker->connection_count--;
+    if (connection->channels)
+        connection->orphan = true; /* freed with its last channel */
+    else
+        destroy(connection);
+}
+
+void connection_wait(struct connection *connection)
+{
+    connection->waits++;
+    if (!connection->shut_down)
+        connection_pause(connection, CONNECTION_PAUSE_TASK);
+}
+
+void connection_waited(struct connection *connection)
+{
+    assert(connection->waits > 0);
+    if (--connection->waits == 0)
+        connection_resume(connection, CONNECTION_PAUSE_TASK);
 }
 
 void connection_close(struct connection *connection, enum connection_close_how how)
@@ -113,6 +262,17 @@ void connection_raise(struct connection *connection, const struct amqp_error *er
                connection->user_name ? connection->user_name : "none",
                connection->vhost ? connection->vhost->name : "none", err->text);
     send_close(connection, err, CONNECTION_CLOSE_LINGER);
+}
+
+void connection_fail(struct connection *connection, int error)
+{
+    struct amqp_error err;
+
+    broker_log(connection->broker, BROKER_LOG_ERROR, "connection %s: %s", connection->name,
+               strerror(-error));
+    amqp_raise(&err, AMQP_INTERNAL_ERROR, NULL);
+    err.method_id = 0;
+    connection_raise(connection, &err);
 }
 
 void connection_force_close(struct connection *connection, int code, const char *text)
@@ -248,7 +408,7 @@ static int receive_on_channel(struct connection *connection, const struct amqp_f
     if (rc)
         return rc;
     if (gone)
-        channel_free(channel);
+        channel_leave(channel, LEAVE_FREE);
     else if (UNLIKELY(connection->broker->alarms && frame->type != AMQP_FRAME_METHOD))
         connection_block(connection);
     return 0;
@@ -365,13 +525,10 @@ void connection_receive(struct connection *connection, const struct amqp_frame *
         receive_closing(connection, frame);
     if (LIKELY(rc == 0))
         return;
-    if (rc < 0) {
-        broker_log(connection->broker, BROKER_LOG_ERROR, "connection %s: %s", connection->name,
-                   strerror(-rc));
-        amqp_raise(&err, AMQP_INTERNAL_ERROR, NULL);
-        err.method_id = 0;
-    }
-    connection_raise(connection, &err);
+    if (rc < 0)
+        connection_fail(connection, rc);
+    else
+        connection_raise(connection, &err);
 }
 
 bool connection_is_closed(const struct connection *connection)

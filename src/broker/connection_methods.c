@@ -261,21 +261,12 @@ static int handle_open(struct connection *connection, const struct amqp_connecti
     return 0;
 }
 
-static void handle_close(struct connection *connection)
-{
-    connection_shut_down(connection);
-    connection->ops->send_method(
-        connection->peer, 0,
-        &(struct amqp_connection_close_ok){ .id = AMQP_ID_connection_close_ok });
-    connection_close(connection, CONNECTION_CLOSE_FLUSH);
-}
-
 static int receive_running(struct connection *connection, const union amqp_method *method,
                            struct amqp_error *err)
 {
     switch (method->id) {
     case AMQP_ID_connection_close:
-        handle_close(connection);
+        connection_handle_close(connection);
         return 0;
     case AMQP_ID_connection_update_secret:
         /* Users of our own have no credential that could expire (4.10). */

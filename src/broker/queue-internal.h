@@ -29,6 +29,12 @@ void queue_release_entry(struct queue *queue, struct queue_entry *entry);
 /** queue_discard() - an entry that is in no structure any more is dead-lettered, or dropped */
 void queue_discard(struct queue *queue, struct queue_entry *entry, enum dead_letter_reason reason);
 
+/**
+ * queue_drop_ready() - the ready messages go; a task (task.h) lets go of them one by one
+ * @channel: is sent purge-ok when the last has gone; NULL: nobody
+ */
+void queue_drop_ready(struct queue *queue, struct channel *channel);
+
 /** queue_put_back() - to its own position among the ready ones. 0 or -ENOMEM */
 int queue_put_back(struct queue *queue, struct queue_entry *entry);
 
@@ -57,6 +63,8 @@ void queue_discard_fetched(struct queue *queue, struct discard *discard, struct 
 int queue_fetch_for_discard(struct queue *queue, const struct queue_entry *entry,
                             struct discard *discard);
 
+/** queue_may_step() - false: this turn has handed out, or given up, enough; the queue is woken */
+bool queue_may_step(struct queue *queue);
 /** queue_hand_out() - give entries to consumers and waiting gets */
 void queue_hand_out(struct queue *queue);
 

@@ -126,14 +126,6 @@ void queue_release_entry(struct queue *queue, struct queue_entry *entry)
     entry->flags = 0;
 }
 
-static void drop_ready(struct queue *queue)
-{
-    struct queue_entry entry;
-
-    while (queue_pop(queue, &entry))
-        queue_release_entry(queue, &entry);
-}
-
 static void leave_owner(struct queue_rare *rare)
 {
     if (rare->owner)
@@ -169,7 +161,7 @@ void queue_delete(struct queue *queue)
     }
     if (queue->rare && queue->rare->paging_id)
         (void)store_forget_queue(broker->store, queue->rare->paging_id); /* likewise */
-    drop_ready(queue);
+    queue_drop_ready(queue, NULL);
     queue_cancel_consumers(queue);
     queue_answer_gets(queue);
     queue_unref(queue);
@@ -435,14 +427,10 @@ void queue_reject(struct queue *queue, struct queue_entry *entry)
     queue_discard(queue, entry, DEAD_LETTER_REJECTED);
 }
 
-uint32_t queue_purge(struct queue *queue)
+void queue_purge(struct queue *queue, struct channel *channel)
 {
-    uint32_t count;
-
     queue_dispatch(queue);
-    count = queue_ready_count(queue);
-    drop_ready(queue);
-    return count;
+    queue_drop_ready(queue, channel);
 }
 
 int queue_check_access(const struct queue *queue, const struct connection *connection,

@@ -79,6 +79,7 @@ struct queue {
     struct hash_link by_name;       /* of vhost->queues */
     uint32_t refs;
     uint32_t unacked_count;
+    uint32_t held;                  /* messages on their way back: nothing is handed out until then */
     uint32_t consumer_count;
     uint32_t arguments_bytes;       /* see queue_arguments() */
     bool durable : 1;
@@ -210,8 +211,8 @@ void queue_settle(struct queue *queue, struct queue_entry *entry);
 /** queue_reject() - an entry that was out is not wanted: dead-lettered or dropped */
 void queue_reject(struct queue *queue, struct queue_entry *entry);
 
-/** queue_purge() - drop the ready messages; returns how many */
-uint32_t queue_purge(struct queue *queue);
+/** queue_purge() - drop the ready messages; @channel is sent purge-ok when it is done, or NULL */
+void queue_purge(struct queue *queue, struct channel *channel);
 
 static inline uint32_t queue_ready_count(const struct queue *queue)
 {
