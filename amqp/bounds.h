@@ -31,7 +31,7 @@ enum {
     BOUND_UNACKED_PER_CHANNEL = 1000000,     /* deliveries pause there; no error */
     BOUND_WORK_A_TURN = 16384,               /* units of task.h; the rest in the next; no error */
     BOUND_ACCEPTS_A_TURN = 32,               /* connections, over all listeners; the same */
-    BOUND_HAND_OUTS_A_TURN = 16384,          /* deliveries, entries given up; the same */
+    BOUND_HAND_OUTS_A_TURN = 8192,           /* deliveries, entries given up; the same */
     BOUND_TX_MESSAGES = 100000,              /* tx_message_limit, for each queue; 406 */
     BOUND_TX_BYTES = 64000000,               /* tx_bytes_limit; 406 */
     BOUND_DIRECT_REPLY_BYTES = 67108864,     /* unsent on a connection: direct replies are dropped */
