@@ -2,7 +2,7 @@
  * queue_drop.c - very many messages that are not wanted any more
  *
  * queue.purge, and the end of a queue, take the ready messages out of the queue in one step,
- * whatever their number. To let go of each of them is a task (task.h), for ten million take seconds.
+ * whatever their number. To let go of each is a task (task.h), for ten million take seconds.
  * The queue goes on without them at once; whoever purges is answered when the last is gone, so that
  * none of them comes back after a crash once the commit of that moment is durable.
  */

@@ -178,7 +178,8 @@ int returned_entries_add(struct returned_entries *back, const struct queue_entry
             rc = chunk_insert(back, 0, RETURNED_CHUNK);
         else
             rc = split(back, index);
-        if (!rc && live(chunk_at(back, index)) && entry->sequence > last_sequence(chunk_at(back, index)))
+        chunk = chunk_at(back, index);
+        if (!rc && live(chunk) && entry->sequence > last_sequence(chunk))
             index++; /* into the second half */
     }
     if (rc)

@@ -10,8 +10,8 @@
  *
  * The same look gives back what a burst has left: free() keeps pages that lie below one in use, so
  * a queue of a million entries would leave its memory with the process for good. Where that is not
- * the allocator's own affair (memory.h) it takes as long as the question, so it waits for a quiet second after TRIM_WORK_US of work, and for
- * twice as much each time that it was of little use.
+ * the allocator's own affair (memory.h) it takes as long as the question, so it waits for a quiet
+ * second after TRIM_WORK_US of work, and for twice as much each time that it was of little use.
  */
 #include "server/alarms.h"
 

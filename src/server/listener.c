@@ -1,13 +1,13 @@
 /*
  * listener.c - accepting, and not being able to
  *
- * libevent's evconnlistener accepts everything that waits in one go, which may be thousands, and
- * each costs some 50 us until it is open: those that are connected would wait for all of them. So a
- * turn takes BOUND_ACCEPTS_A_TURN at most, over all listeners; the rest stays in the kernel's queue
- * until the next. When descriptors or memory run
- * out, the connection that could not be accepted stays in the kernel's queue and would wake the
- * loop again and again: the listener pauses for PAUSE_MS instead, with one line in the log until it
- * works again. Connections that exist are served meanwhile.
+ * libevent's evconnlistener accepts everything that waits in one go, which may be thousands: those
+ * that are connected would wait for all of them. So a turn takes BOUND_ACCEPTS_A_TURN at most, over
+ * all listeners; the rest stays in the kernel's queue until the next.
+ *
+ * When descriptors or memory run out, the connection that could not be accepted stays in that queue
+ * too, and would wake the loop again and again: the listener pauses for PAUSE_MS instead, with one
+ * line in the log until it works again. Connections that exist are served meanwhile.
  */
 #include "server/listener.h"
 

@@ -11,7 +11,7 @@
 
 #include "amqp/base.h"
 
-/** memory_resident() - octets of the process in memory, which costs little; 0: the kernel does not tell */
+/** memory_resident() - octets in memory, which costs little to tell; 0: unknown */
 uint64_t memory_resident(void);
 
 /** memory_used() - octets allocated and not freed; never 0 */
