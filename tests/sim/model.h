@@ -295,6 +295,7 @@ struct sim {
     unsigned burst;         /* messages in a row at most, when some are published in a row */
     uint32_t resident_messages, resident_bytes; /* of a queue; more of them leave memory */
     uint32_t discards;                          /* of a queue, being read */
+    uint32_t work;                              /* of methods and tasks, in a turn */
     /* the real thing (world.c) */
     struct store_disk *disk;
     struct store *store;

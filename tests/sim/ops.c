@@ -397,6 +397,7 @@ void ops_begin(struct sim *sim)
     static const uint32_t messages[] = { 1, 3, 3, 3, UINT32_MAX, UINT32_MAX };
     static const uint32_t octets[] = { 60, UINT32_MAX, UINT32_MAX };
     static const uint32_t discards[] = { 8, 50, UINT32_MAX };
+    static const uint32_t work[] = { 1, 5, 40, UINT32_MAX, UINT32_MAX };
     static const unsigned factors[] = { 0, 1, 4, 4, 4, 4, 12 }; /* quarters */
 
     static_assert(N_ELEMENTS(table) <= N_ELEMENTS(sim->weights), "a weight for each row");
@@ -405,6 +406,7 @@ void ops_begin(struct sim *sim)
     sim->resident_messages = messages[random_below(&sim->random, N_ELEMENTS(messages))];
     sim->resident_bytes = octets[random_below(&sim->random, N_ELEMENTS(octets))];
     sim->discards = discards[random_below(&sim->random, N_ELEMENTS(discards))];
+    sim->work = work[random_below(&sim->random, N_ELEMENTS(work))];
     sim->mistakes = mistakes[random_below(&sim->random, N_ELEMENTS(mistakes))];
     for (size_t i = 0; i < N_ELEMENTS(table); i++) {
         unsigned factor = factors[random_below(&sim->random, N_ELEMENTS(factors))];
