@@ -27,10 +27,16 @@ enum {
     BOUND_CONSUMERS_PER_CHANNEL = 65535,     /* consumer_max_per_channel; 530 */
     BOUND_RESIDENT_MESSAGES = 16384,         /* of a queue, then they leave memory; no error */
     BOUND_RESIDENT_BYTES = 8388608,          /* the same for octets of their bodies */
-    BOUND_PAGING_SHIFT = 6,                  /* both are so many times halved while memory is low */
+    BOUND_QUEUE_MEMORY_BYTES = 67108864,     /* queue_memory_limit; then they leave memory; no error */
+    BOUND_MESSAGE_OVERHEAD_BYTES = 128,      /* what one is taken to cost there besides its body */
+    BOUND_PAGING_SHIFT = 6,                  /* RESIDENT_* are so many times halved while memory is low */
+    BOUND_MEMORY_LOOK_BYTES = 16777216,      /* allocated for messages between two looks at memory */
+    BOUND_UNFINISHED_DIVISOR = 4,            /* of the memory limit, for unfinished messages while the
+                                                memory alarm is raised; 506, the largest first */
     BOUND_DISCARDS = 16384,                  /* of a queue, read to be dead-lettered; no error */
     BOUND_DISCARD_BYTES = 8388608,           /* the same for octets of their bodies */
     BOUND_TIMERS_A_TURN = 512,               /* that fire; the rest does in the next; no error */
+    BOUND_HELD_LOOK = 64,                    /* held consumers among which priorities are compared */
     BOUND_UNACKED_PER_CHANNEL = 1000000,     /* deliveries pause there; no error */
     BOUND_WORK_A_TURN = 16384,               /* units of task.h; the rest in the next; no error */
     BOUND_ACCEPTS_A_TURN = 32,               /* connections, over all listeners; the same */

@@ -299,6 +299,41 @@ bool amqp_value_equal(const struct amqp_value *a, const struct amqp_value *b)
     }
 }
 
+static int compare_octets(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size)
+{
+    size_t common = a_size < b_size ? a_size : b_size;
+    int order = common ? memcmp(a, b, common) : 0;
+
+    return order ? order : (a_size > b_size) - (a_size < b_size);
+}
+
+int amqp_value_compare(const struct amqp_value *a, const struct amqp_value *b)
+{
+    char class = comparison_class(a);
+
+    if (class != comparison_class(b))
+        return class < comparison_class(b) ? -1 : 1;
+    switch (class) {
+    case 'I':
+        return (a->integer > b->integer) - (a->integer < b->integer);
+    case 'S':
+        return compare_octets(a->bytes.data, a->bytes.size, b->bytes.data, b->bytes.size);
+    case 'A':
+    case 'F':
+        return compare_octets(a->table.data, a->table.size, b->table.data, b->table.size);
+    case 'd':
+        return (a->real > b->real) - (a->real < b->real);
+    case 't':
+        return a->boolean - b->boolean;
+    case 'D':
+        if (a->decimal.scale != b->decimal.scale)
+            return a->decimal.scale - b->decimal.scale;
+        return (a->decimal.value > b->decimal.value) - (a->decimal.value < b->decimal.value);
+    default: /* V */
+        return 0;
+    }
+}
+
 const char *amqp_value_type_name(const struct amqp_value *value)
 {
     const struct value_type *type = type_find((uint8_t)value->type);

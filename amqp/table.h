@@ -79,6 +79,9 @@ bool amqp_value_is_integer(const struct amqp_value *value);
  */
 bool amqp_value_equal(const struct amqp_value *a, const struct amqp_value *b);
 
+/** amqp_value_compare() - below, at or above 0: some total order; 0 where amqp_value_equal() */
+int amqp_value_compare(const struct amqp_value *a, const struct amqp_value *b);
+
 /** amqp_value_type_name() - RabbitMQ's word for the type in error texts: "longstr", "signedint" */
 const char *amqp_value_type_name(const struct amqp_value *value);
 

@@ -38,7 +38,15 @@ struct store_op {
 
 /** struct store_fault - why something failed, as a sentence for the operator */
 struct store_fault {
-    char text[240];
+    char text[720];
+};
+
+/** enum store_backend_state - how it is with the disk */
+enum store_backend_state {
+    STORE_BACKEND_WELL,
+    STORE_BACKEND_SHORT, /* all works, with room that is kept for draining: publishers should stop */
+    STORE_BACKEND_STUCK, /* something waits until the disk works: so may apply() and reopen() */
+    STORE_BACKEND_LOST,  /* only write(), abandon() and close() may follow; the process has to end */
 };
 
 /** store_scan_visit() - called per key; a negative result ends the scan and is returned by it */
@@ -57,19 +65,28 @@ struct store_backend_ops {
                  size_t n_batches, bool sync, struct store_fault *fault);
     /**
      * Applies what the oldest write() that was not applied has logged: one call for each. After a
-     * failure only reopen() may follow, which has then applied all of them.
+     * failure only reopen() may follow, which has then applied all of them, or abandon().
      */
     int (*apply)(struct store_backend *backend, struct store_fault *fault);
     /** Makes everything written so far stable; a failure is like one of write(). */
     int (*sync)(struct store_backend *backend, struct store_fault *fault);
-    /** Closes and opens again, after a failure; what was logged has then been applied. */
+    /** Makes it fit for the next write() after a failure; what was logged has then been applied. */
     int (*reopen)(struct store_backend *backend, struct store_fault *fault);
-    /** @ret_data is returned (free it); -ENOENT; -EAGAIN while not open, between two reopen(). */
+    /** @ret_data is returned (free it); -ENOENT; -EAGAIN while not open. */
     int (*get)(struct store_backend *backend, enum store_family family, struct amqp_bytes key,
                uint8_t **ret_data, size_t *ret_size);
     /** Visits the keys from @lower, up to but without @upper (empty: to the end). */
     int (*scan)(struct store_backend *backend, enum store_family family, struct amqp_bytes lower,
                 struct amqp_bytes upper, store_scan_visit visit, void *context);
+    /** How it is: @ret_error and @fault are set unless WELL. By any thread; NULL: always WELL. */
+    enum store_backend_state (*look)(struct store_backend *backend, int *ret_error,
+                                     struct store_fault *fault);
+    /** Calls @changed from any thread when what look() finds may have changed. NULL like look(). */
+    void (*watch)(struct store_backend *backend, void (*changed)(void *context), void *context);
+    /** Gives room back; called by the thread that writes, now and then while SHORT. NULL like look(). */
+    void (*tidy)(struct store_backend *backend);
+    /** An apply() that waits for the disk fails; close() will leave the database as it is. */
+    void (*abandon)(struct store_backend *backend);
     void (*close)(struct store_backend *backend);
 };
 
@@ -78,6 +95,6 @@ struct store_backend {
 };
 
 /* Format of the data, in META under kind 0. A change of any layout in pack.h raises it. */
-#define STORE_FORMAT_VERSION 2
+#define STORE_FORMAT_VERSION 3
 
 #endif

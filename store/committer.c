@@ -13,8 +13,12 @@
  *                                               failed, or applying did
  *        retry in 1 s <--reopen failed-- reopening --ok--> writing what is not written
  *
- * What a failed write or sync has left on the disk is never built upon (log.c), and commits that
- * could not be applied are applied from the log when the database is opened again.
+ * What a failed write or sync has left on the disk is never built upon (log.c).
+ *
+ * The database may wait for the disk as long as it likes: the applying thread then waits with it,
+ * and when the store is closed meanwhile, what is sealed is still logged, and the database is
+ * abandoned as it is. How the backend is, it tells by a call; while it is not well that is looked
+ * at again and again, and reported as a stall, even though writing may work.
  *
  * The lock is let go before the broker's thread is woken: woken under it, it would wait at once.
  */
@@ -38,7 +42,10 @@
 /* The broker is told of more than this when it is applied, and does not keep it while idle. */
 #define KEPT_BYTES_MAX 65536
 #define RETRY_MS 1000
+#define LOOK_MS 250 /* while the backend is not well */
 #define GIVE_UP_MS 5000
+#define STUCK_MS_MAX 2000 /* when stopping */
+#define END_MS_MAX 2000   /* of a thread, after abandoning */
 
 /* One write that is to be applied. */
 struct written {
@@ -55,6 +62,7 @@ struct store_committer {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* for the writer: commits, room in the ring, a failure, stop */
     pthread_cond_t written; /* for the applier: something in the ring, stop */
+    pthread_cond_t ended;   /* for the thread that stops the others */
     struct store_commit *pending; /* oldest that is not written */
     struct written ring[RING_WRITES]; /* ring[head] is applied first */
     unsigned ring_head, ring_used;
@@ -67,6 +75,12 @@ struct store_committer {
     bool stop_applying;
     int given_up; /* -errno when the thread ended with commits unwritten */
     struct store_committer_report report;
+    pthread_mutex_t look_lock; /* taken before the other: looking and noting what was found */
+    enum store_backend_state state;
+    int state_error;
+    struct store_fault state_fault;
+    bool abandoned; /* nothing is applied any more */
+    bool writer_ended;
     /* the writer's own */
     bool broken;    /* the database has to be reopened */
     bool unsynced;  /* interval: written since the last sync */
@@ -115,6 +129,50 @@ static bool note_stall(struct store_committer *committer, int error,
     return true;
 }
 
+/* Writing works; the rest may not. Called with the lock held. */
+static bool note_written(struct store_committer *committer)
+{
+    return committer->state == STORE_BACKEND_WELL
+               ? note_stall(committer, 0, NULL)
+               : note_stall(committer, committer->state_error, &committer->state_fault);
+}
+
+/* Called without the locks. */
+static void look(struct store_committer *committer)
+{
+    const struct store_backend_ops *ops = committer->backend->ops;
+    struct store_fault fault = { "" };
+    int error = 0;
+    enum store_backend_state state;
+    bool news;
+
+    if (!ops->look)
+        return;
+    (void)pthread_mutex_lock(&committer->look_lock);
+    state = ops->look(committer->backend, &error, &fault);
+    (void)pthread_mutex_lock(&committer->lock);
+    committer->state = state;
+    committer->state_error = error;
+    committer->state_fault = fault;
+    news = (!committer->broken && note_written(committer)) ||
+           (state == STORE_BACKEND_LOST && !committer->report.lost);
+    if (state == STORE_BACKEND_LOST) {
+        committer->report.lost = error;
+        committer->report.lost_fault = fault;
+    }
+    (void)pthread_mutex_unlock(&committer->lock);
+    (void)pthread_mutex_unlock(&committer->look_lock);
+    if (!news)
+        return;
+    (void)pthread_cond_signal(&committer->changed);
+    store_waker_wake(committer->waker);
+}
+
+static void on_backend_changed(void *context)
+{
+    look(context);
+}
+
 /* How many of the pending commits go into the next write. Called with the lock held. */
 static size_t choose_batch(const struct store_committer *committer,
                            const struct store_op **ret_batches, struct store_commit **ret_last,
@@ -141,6 +199,8 @@ static size_t choose_batch(const struct store_committer *committer,
 
 static bool ring_is_full(const struct store_committer *committer)
 {
+    if (committer->abandoned)
+        return false; /* and not used */
     return committer->ring_used == RING_WRITES ||
            (committer->ring_used > 0 && committer->ring_bytes > RING_BYTES_MAX);
 }
@@ -180,7 +240,8 @@ static void *applier_main(void *argument)
 
     (void)pthread_mutex_lock(&committer->lock);
     for (;;) {
-        if (committer->ring_used > 0 && !committer->applying && committer->apply_error == 0)
+        if (committer->ring_used > 0 && !committer->applying && committer->apply_error == 0 &&
+            !committer->abandoned)
             apply_oldest(committer);
         else if (committer->stop_applying)
             break;
@@ -195,7 +256,7 @@ static void *applier_main(void *argument)
 static void wait_for_applier(struct store_committer *committer)
 {
     committer->draining = true;
-    while (committer->ring_used > 0 && committer->apply_error == 0)
+    while (committer->ring_used > 0 && committer->apply_error == 0 && !committer->abandoned)
         (void)pthread_cond_wait(&committer->changed, &committer->lock);
     committer->draining = false;
 }
@@ -217,8 +278,10 @@ static void ring_push(struct store_committer *committer, struct written written)
 static void hand_on(struct store_committer *committer, struct written written)
 {
     bool by_writer = committer->ring_used == 0 && written.n_ops <= INLINE_OPS_MAX &&
-                     written.bytes <= INLINE_BYTES_MAX;
+                     written.bytes <= INLINE_BYTES_MAX && committer->state != STORE_BACKEND_STUCK;
 
+    if (committer->abandoned)
+        return; /* the log has it */
     ring_push(committer, written);
     committer->applying = committer->applying || by_writer; /* the applier leaves it alone */
     (void)pthread_mutex_unlock(&committer->lock);
@@ -257,7 +320,7 @@ static int write_pending(struct store_committer *committer, struct store_fault *
         committer->unsynced = true;
         committer->sync_at_ms = end / 1000 + committer->sync_interval_ms;
     }
-    (void)note_stall(committer, 0, NULL);
+    (void)note_written(committer);
     hand_on(committer, written);
     return 0;
 }
@@ -300,7 +363,7 @@ static int step(struct store_committer *committer, struct store_fault *fault)
 
     if (committer->broken && (rc = reopen(committer, fault)) != 0)
         return rc;
-    if (committer->apply_error) {
+    if (committer->apply_error && !committer->abandoned) {
         *fault = committer->apply_fault;
         return committer->apply_error;
     }
@@ -313,7 +376,7 @@ static int step(struct store_committer *committer, struct store_fault *fault)
 
 static bool is_idle(const struct store_committer *committer)
 {
-    if (committer->broken || committer->apply_error)
+    if (committer->broken || (committer->apply_error && !committer->abandoned))
         return false;
     return (!committer->pending || ring_is_full(committer)) &&
            !(committer->unsynced && (committer->stop || now_ms() >= committer->sync_at_ms));
@@ -337,27 +400,60 @@ static bool wait_for_retry(struct store_committer *committer)
     }
 }
 
+/* Until there may be something to do. Called with the lock held, which is released meanwhile. */
+static void wait_for_work(struct store_committer *committer)
+{
+    bool well = committer->state == STORE_BACKEND_WELL;
+    int64_t look_at_ms = now_ms() + LOOK_MS;
+
+    if (!committer->unsynced && well)
+        (void)pthread_cond_wait(&committer->changed, &committer->lock);
+    else
+        wait_until(committer, !committer->unsynced || (!well && look_at_ms < committer->sync_at_ms)
+                                  ? look_at_ms
+                                  : committer->sync_at_ms);
+}
+
+/* Called with the lock held, which is released meanwhile. */
+static void look_again(struct store_committer *committer)
+{
+    (void)pthread_mutex_unlock(&committer->lock);
+    look(committer);
+    (void)pthread_mutex_lock(&committer->lock);
+}
+
+/* By the writer. Called with the lock held, which is released meanwhile. */
+static void look_after(struct store_committer *committer)
+{
+    look_again(committer);
+    if (committer->state != STORE_BACKEND_SHORT)
+        return;
+    (void)pthread_mutex_unlock(&committer->lock);
+    committer->backend->ops->tidy(committer->backend);
+    (void)pthread_mutex_lock(&committer->lock);
+}
+
 static void *writer_main(void *argument)
 {
     struct store_committer *committer = argument;
 
+    look(committer);
     (void)pthread_mutex_lock(&committer->lock);
     for (;;) {
         struct store_fault fault = { "" };
         int rc;
 
+        if (committer->report.stalled || committer->state != STORE_BACKEND_WELL)
+            look_after(committer);
         if (is_idle(committer)) {
             if (committer->stop && !committer->pending)
                 break;
-            if (committer->unsynced)
-                wait_until(committer, committer->sync_at_ms);
-            else
-                (void)pthread_cond_wait(&committer->changed, &committer->lock);
+            wait_for_work(committer);
             continue;
         }
         rc = step(committer, &fault);
         if (rc == 0) {
-            if (note_stall(committer, 0, NULL))
+            if (note_written(committer))
                 wake_broker(committer);
             continue;
         }
@@ -370,6 +466,8 @@ static void *writer_main(void *argument)
         }
     }
     wait_for_applier(committer);
+    committer->writer_ended = true;
+    (void)pthread_cond_broadcast(&committer->ended);
     (void)pthread_mutex_unlock(&committer->lock);
     return NULL;
 }
@@ -394,7 +492,9 @@ static int start_threads(struct store_committer *committer)
 static void committer_free(struct store_committer *committer)
 {
     (void)pthread_mutex_destroy(&committer->lock);
+    (void)pthread_mutex_destroy(&committer->look_lock);
     (void)pthread_cond_destroy(&committer->changed);
+    (void)pthread_cond_destroy(&committer->ended);
     (void)pthread_cond_destroy(&committer->written);
     free(committer);
 }
@@ -415,7 +515,9 @@ int store_committer_start(struct store_backend *backend, const struct store_opti
     (void)pthread_mutex_init(&committer->lock, NULL); /* glibc's cannot fail */
     (void)pthread_condattr_init(&attributes);
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_mutex_init(&committer->look_lock, NULL);
     (void)pthread_cond_init(&committer->changed, &attributes);
+    (void)pthread_cond_init(&committer->ended, &attributes);
     (void)pthread_condattr_destroy(&attributes);
     (void)pthread_cond_init(&committer->written, NULL);
     rc = start_threads(committer);
@@ -423,6 +525,8 @@ int store_committer_start(struct store_backend *backend, const struct store_opti
         committer_free(committer);
         return rc;
     }
+    if (backend->ops->watch)
+        backend->ops->watch(backend, on_backend_changed, committer);
     *ret_committer = committer;
     return 0;
 }
@@ -448,21 +552,66 @@ void store_committer_collect(struct store_committer *committer,
     (void)pthread_mutex_unlock(&committer->lock);
 }
 
-int store_committer_stop(struct store_committer *committer)
+/* Leave the database as it is: what waits for it must not. Called with the lock held. */
+static void abandon(struct store_committer *committer)
 {
+    committer->abandoned = true;
+    (void)pthread_mutex_unlock(&committer->lock);
+    committer->backend->ops->abandon(committer->backend);
+    (void)pthread_mutex_lock(&committer->lock);
+    (void)pthread_cond_signal(&committer->changed);
+    (void)pthread_cond_signal(&committer->written);
+}
+
+/* Called with the lock held, which is released meanwhile. */
+static void wait_for_writer(struct store_committer *committer)
+{
+    int64_t stuck_at_ms = now_ms();
+    int64_t end_ms = INT64_MAX;
+
+    while (!committer->writer_ended && now_ms() < end_ms) {
+        int64_t at_ms = now_ms() + LOOK_MS;
+        struct timespec at = { at_ms / 1000, at_ms % 1000 * 1000000 };
+
+        (void)pthread_cond_timedwait(&committer->ended, &committer->lock, &at); /* or woken: fine */
+        look_again(committer);
+        if (committer->state < STORE_BACKEND_STUCK)
+            stuck_at_ms = now_ms();
+        if (committer->abandoned || (committer->state != STORE_BACKEND_LOST &&
+                                     now_ms() - stuck_at_ms < STUCK_MS_MAX))
+            continue;
+        abandon(committer);
+        end_ms = now_ms() + GIVE_UP_MS + END_MS_MAX;
+    }
+}
+
+static bool join(pthread_t thread)
+{
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_REALTIME, &until); /* cannot fail with these arguments */
+    until.tv_sec += END_MS_MAX / 1000;
+    return pthread_timedjoin_np(thread, NULL, &until) == 0;
+}
+
+int store_committer_stop(struct store_committer *committer, bool *ret_ended)
+{
+    bool ended;
     int rc;
 
     (void)pthread_mutex_lock(&committer->lock);
     committer->stop = true;
-    (void)pthread_mutex_unlock(&committer->lock);
     (void)pthread_cond_signal(&committer->changed);
-    (void)pthread_join(committer->writer, NULL);
-    (void)pthread_mutex_lock(&committer->lock);
+    wait_for_writer(committer);
     committer->stop_applying = true;
+    rc = committer->writer_ended ? committer->given_up : committer->state_error;
     (void)pthread_mutex_unlock(&committer->lock);
     (void)pthread_cond_signal(&committer->written);
-    (void)pthread_join(committer->applier, NULL);
-    rc = committer->given_up;
-    committer_free(committer);
+    ended = join(committer->writer) && join(committer->applier);
+    if (committer->backend->ops->watch)
+        committer->backend->ops->watch(committer->backend, NULL, NULL);
+    if (ended)
+        committer_free(committer);
+    *ret_ended = ended;
     return rc;
 }

@@ -9,27 +9,64 @@
 
 #include "store/backend_rocksdb.h"
 #include "store/committer.h"
+#include "store/files.h"
 #include "store/readers.h"
 
-/* Like mkdir -p. */
+/* Cuts the last name off: what is left holds it. */
+static void cut_name(char *path)
+{
+    size_t size = strlen(path);
+
+    while (size > 1 && path[size - 1] == '/')
+        size--;
+    while (size > 0 && path[size - 1] != '/')
+        size--;
+    while (size > 1 && path[size - 1] == '/')
+        size--;
+    path[size] = '\0';
+    if (size == 0)
+        (void)strcpy(path, ".");
+}
+
+/*
+ * The directory's name and that of the data directory above it are on the disk then, whoever made
+ * them: a process that was killed may not have come to it. Those further up are synced when made.
+ */
+static int sync_names_to(char *path, size_t n_levels)
+{
+    while (n_levels-- > 0) {
+        int rc;
+
+        cut_name(path);
+        rc = store_files_sync_names(path);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+/* Like mkdir -p, and a power cut does not undo it. */
 static int make_directory(const char *directory)
 {
     char path[4096];
     size_t size = strlen(directory);
+    size_t n_made = 0;
     size_t i;
 
-    if (size == 0 || size >= sizeof path)
+    if (size == 0 || size + 2 > sizeof path)
         return size == 0 ? -ENOENT : -ENAMETOOLONG;
     memcpy(path, directory, size + 1);
     for (i = 1; i <= size; i++) {
         if (path[i] != '/' && path[i] != '\0')
             continue;
         path[i] = '\0';
-        if (mkdir(path, 0750) != 0 && errno != EEXIST)
+        if (mkdir(path, 0750) == 0)
+            n_made++;
+        else if (errno != EEXIST)
             return -errno;
         path[i] = i < size ? '/' : '\0';
     }
-    return 0;
+    return sync_names_to(path, n_made > 2 ? n_made : 2);
 }
 
 static int start_threads(struct store *store)

@@ -4,8 +4,7 @@
  * Each reader has a list of its own and takes all of it at once, in order of place: a record is some
  * hundred KiB, so messages that are wanted in no order cost one record for each that is wanted, not
  * one for each message. What it reads it keeps until a message of another record is wanted; large
- * messages are handed over instead of copied. While the committer has the database closed, to reopen
- * it after a failure, readers wait and try again.
+ * messages are handed over instead of copied. When the database is lost, readers wait for the end.
  *
  * The lists of reads themselves are used by the memory store too, which has no threads.
  */
@@ -88,7 +87,7 @@ static void reader_forget(struct reader *reader)
     reader->record = 0;
 }
 
-/* Get the record into the reader: 0 or -errno. Waits while the database is closed. */
+/* Get the record into the reader: 0 or -errno. Waits while the database is lost. */
 static int reader_load(struct reader *reader, uint64_t record)
 {
     struct store_readers *readers = reader->readers;
@@ -113,7 +112,7 @@ static int reader_load(struct reader *reader, uint64_t record)
         (void)pthread_mutex_unlock(&readers->lock);
         if (stop)
             return -EIO;
-        (void)nanosleep(&pause, NULL); /* a reopening takes longer; nothing tells of its end */
+        (void)nanosleep(&pause, NULL); /* the process ends soon */
     }
     if (rc == 0)
         reader->record = record;

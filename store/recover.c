@@ -15,6 +15,8 @@
 
 #include "store/store-internal.h"
 
+#define PROGRESS_ENTRIES 65536u
+
 struct recovered_page {
     uint64_t queue_id;
     uint64_t first;
@@ -116,6 +118,14 @@ static int recover_settled(void *context, struct amqp_bytes key, struct amqp_byt
 
 /* ---- entries ---- */
 
+static void tell_progress(const struct store *store)
+{
+    const struct store_observer *observer = store->options.observer;
+
+    if (observer && observer->progress)
+        observer->progress(observer->context, STORE_PHASE_ENTRIES, store->stats.live_entries, 0);
+}
+
 /* The bits that belong to a run, if a page of them was stored; NULL otherwise. */
 static uint64_t *take_page(struct recovery *recovery, uint64_t queue_id, uint64_t first)
 {
@@ -154,7 +164,8 @@ static int recover_entry(struct recovery *recovery, struct store_queue *queue,
         return rc;
     run->live++;
     queue->last = entry->sequence; /* the last live one: what died may be used again */
-    store->stats.live_entries++;
+    if (++store->stats.live_entries % PROGRESS_ENTRIES == 0)
+        tell_progress(store);
     if (!store_map_find(&recovery->known, queue->id))
         return 0;
     if (queue->counts.used > 0)
@@ -268,6 +279,7 @@ int store_recover(struct store *store, const struct store_visitor *visitor, void
         rc = ops->scan(store->backend, STORE_FAMILY_QUEUES, all, all, recover_run, &recovery);
     if (rc == 0)
         rc = recover_finish(&recovery);
+    store->stats.recovered_queues = recovery.known.used;
     for (i = 0; i < recovery.n_pages; i++)
         free(recovery.pages[i].bits);
     free(recovery.pages);

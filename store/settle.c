@@ -258,8 +258,11 @@ void store_mark_delivered(struct store *store, uint64_t queue_id, uint64_t seque
 {
     struct store_queue *queue = store_queue_find(store, queue_id);
 
-    if (queue && queue->delivered < sequence)
-        queue->delivered = sequence;
+    if (!queue || queue->delivered >= sequence)
+        return;
+    queue->delivered = sequence;
+    store_queue_touch(store, queue);
+    store->open->bytes += 1;
 }
 
 /* Everything from (queue id, what) on, up to the next queue. */

@@ -130,6 +130,8 @@ struct store {
     bool recovered;
     bool held;       /* memory store: writes nothing */
     int stall_error; /* memory store: what was last reported */
+    int lost;        /* -errno: the database cannot be used any more */
+    struct store_fault lost_fault;
     struct store_stats stats;
 };
 

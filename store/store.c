@@ -29,6 +29,7 @@ struct store_options store_options_default(void)
         .record_bytes = 262144,
         .write_buffer_bytes = 16777216,
         .readers = 2,
+        .reserve_bytes = 67108864,
     };
 }
 
@@ -75,13 +76,14 @@ static void reserve_ahead(struct store_commit *commit, struct store_reserved *re
     own_put(commit, key, reserved->end);
 }
 
-/* @ret_stale: the version has to be written. Version 1 differs by having no log (log.h). */
+/* @ret_stale: the version has to be written. Version 1 has no log (log.h), version 2
+ * one of the first format; both are read. */
 static int check_format(struct store_backend *backend, bool *ret_stale, struct store_fault *fault)
 {
     uint64_t version;
     int rc = own_get(backend, key_format, &version);
 
-    *ret_stale = rc == -ENOENT || (rc == 0 && version == 1);
+    *ret_stale = rc == -ENOENT || (rc == 0 && version > 0 && version < STORE_FORMAT_VERSION);
     if (*ret_stale)
         return 0;
     if (rc) {
@@ -457,6 +459,10 @@ static void poll_committer(struct store *store)
     store->stats.sync_us_total = report.sync_us;
     if (report.stalled_changed)
         report_stalled(store, report.stalled, report.fault.text);
+    if (report.lost) {
+        store->lost = report.lost;
+        store->lost_fault = report.lost_fault;
+    }
     free_applied(store, report.applied);
     report_durable(store, report.durable);
 }
@@ -580,14 +586,24 @@ static int close_without_thread(struct store *store)
     return rc;
 }
 
+int store_lost(const struct store *store, const char **ret_text)
+{
+    if (store->lost)
+        *ret_text = store->lost_fault.text;
+    return store->lost;
+}
+
 int store_close(struct store *store)
 {
     int sealed = seal(store, true);
+    bool ended = true;
     int rc;
 
     if (store->readers)
         store_readers_stop(store->readers);
-    rc = store->committer ? store_committer_stop(store->committer) : close_without_thread(store);
-    store_free(store);
+    rc = store->committer ? store_committer_stop(store->committer, &ended)
+                          : close_without_thread(store);
+    if (ended)
+        store_free(store);
     return sealed ? sealed : rc;
 }

@@ -16,9 +16,11 @@
  *   not durable) brings the entry back: at worst a redelivery.
  * - Ids (queue ids) and locations are never used twice in the life of a data directory.
  *
- * A failing disk does not lose the open or sealed commits: the committer reopens the database,
- * writes the same commits again and reports `stalled` until one succeeds (a failed sync is never
- * taken for done). Only the memory that they hold grows; the caller stops its publishers.
+ * A failing disk does not lose the open or sealed commits: the committer writes the same commits
+ * again and reports `stalled` until one succeeds (a failed sync is never taken for done). Only the
+ * memory that they hold grows; the caller stops its publishers. A full disk first takes the room
+ * that is kept in reserve: `stalled` is reported, so that nothing new is published, and all goes on
+ * so that what is there can be consumed.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -49,12 +51,28 @@ enum store_sync {
     STORE_SYNC_NEVER,    /* reported when written; the kernel decides */
 };
 
+enum store_phase {
+    STORE_PHASE_LOG,     /* store_open(): octets of the log that have been read, and all of them */
+    STORE_PHASE_ENTRIES, /* store_recover(): queue entries; how many there are is not known: 0 */
+};
+
+/** struct store_observer - who hears how opening and recovering get on; any member may be NULL */
+struct store_observer {
+    void *context;
+    /** called often, so that a slow start can be told from one that hangs */
+    void (*progress)(void *context, enum store_phase phase, uint64_t done, uint64_t total);
+    /** a sentence for the operator about what was found and was not as it should be */
+    void (*notice)(void *context, const char *text);
+};
+
 struct store_options {
     enum store_sync sync;
     unsigned sync_interval_ms;
     size_t record_bytes;       /* largest packed record: 262144 */
     size_t write_buffer_bytes; /* memtable: 16777216 */
     unsigned readers;          /* threads that read messages back: 2 */
+    uint64_t reserve_bytes;    /* room on the disk, given up when it is full: 67108864; 0: none */
+    const struct store_observer *observer; /* borrowed until the store is closed, or NULL */
 };
 
 /** store_options_default() - store.sync = commit and the sizes above */
@@ -76,7 +94,8 @@ struct store_entry {
 struct store_events {
     /** every commit up to and including @commit is durable (as store_options.sync means it) */
     void (*durable)(void *context, uint64_t commit);
-    /** writing fails (@error is -errno, @text says it for the log) or works again (@error 0) */
+    /** writing fails, or only the reserve has room (@error is -errno, @text says it for the log);
+        or all is well again (@error 0) */
     void (*stalled)(void *context, int error, const char *text);
     /** a read has ended: @message borrowed, or @error -errno (-ENOENT, -EIO, -EBADMSG) */
     void (*read)(void *context, void *request, int error, struct amqp_bytes message);
@@ -105,11 +124,31 @@ int store_open(const char *directory, const struct store_options *options,
 /**
  * store_close() - commit what is open and sealed, wait for it, free the store
  *
- * While the disk fails it does not wait for ever: after 5 s the rest is given up.
+ * While the disk fails it does not wait for ever: after 5 s the rest is given up. A database that
+ * waits for the disk is left open, as the log has all of it: see store_is_left_open().
  *
  * Return: 0, or -errno when commits were given up.
  */
 int store_close(struct store *store);
+
+/**
+ * store_lost() - whether the database cannot be used any more in this process
+ * @ret_text: a sentence, borrowed from the store; set only if so
+ *
+ * After a sync of its files failed, or RocksDB said no: what is confirmed is in the log, and the
+ * next process finds it. This one should say so and end.
+ *
+ * Return: 0 or -errno.
+ */
+int store_lost(const struct store *store, const char **ret_text);
+
+/**
+ * store_is_left_open() - a database of this process could not be closed
+ *
+ * After store_close() or a failed store_open(): threads of RocksDB may run on, so the process must
+ * end by _exit(), not by exit() or by returning from main().
+ */
+bool store_is_left_open(void);
 
 /**
  * store_recover() - hand out everything that is stored; once, before any change
@@ -165,8 +204,8 @@ int store_count_delivery(struct store *store, uint64_t queue_id, uint64_t sequen
 /**
  * store_mark_delivered() - entries up to @sequence have been handed to consumers
  *
- * Kept in memory; written with the next change of the same queue, so that `redelivered` can be
- * told after a restart. Costs nothing by itself and cannot fail.
+ * A change of the open commit, as a settlement is: `redelivered` can be told after a restart once
+ * that is durable. Never makes a commit urgent, and cannot fail.
  */
 void store_mark_delivered(struct store *store, uint64_t queue_id, uint64_t sequence);
 
@@ -221,6 +260,7 @@ struct store_stats {
     uint64_t bytes_appended;
     uint64_t live_entries;
     uint64_t live_records;
+    uint64_t recovered_queues; /* that store_recover_queue() was called for */
     uint64_t sync_us_total; /* time spent in writing and syncing, on the committer */
 };
 

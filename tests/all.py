@@ -41,6 +41,8 @@ def step_list():
         ("install", BUILD, ["sh", os.path.join(TOP, "tests/install.sh")]),
         ("interop", BUILD, [PYTHON, os.path.join(TOP, "interop/run")]),
         ("crash", BUILD, [PYTHON, os.path.join(TOP, "tests/crash/crash.py")]),
+        ("faults", BUILD, [PYTHON, os.path.join(TOP, "tests/faults/faults.py")]),
+        ("faults full disk", BUILD, [PYTHON, os.path.join(TOP, "tests/faults/full.py")]),
         ("gate", BUILD, [PYTHON, os.path.join(TOP, "bench/gate.py")]),
     ]
     return steps

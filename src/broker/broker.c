@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <utlist.h>
 
-#include "broker/channel.h"
+#include "broker/channel_room.h"
 #include "broker/connection-internal.h"
 #include "broker/consumer_timeout.h"
 #include "broker/dead_letter.h"
@@ -52,6 +52,8 @@ int broker_new(const struct broker_settings *settings, struct broker **ret_broke
         broker->settings.resident_messages_max = BOUND_RESIDENT_MESSAGES;
     if (!settings->resident_bytes_max)
         broker->settings.resident_bytes_max = BOUND_RESIDENT_BYTES;
+    if (!settings->queue_memory_max)
+        broker->settings.queue_memory_max = BOUND_QUEUE_MEMORY_BYTES;
     if (!settings->discards_max)
         broker->settings.discards_max = BOUND_DISCARDS;
     if (!settings->work_a_turn)
@@ -118,10 +120,11 @@ void broker_begin(struct broker *broker, uint64_t now_ms, uint64_t wall_ms)
     task_begin_turn(broker);
 }
 
-static void dispatch_queues(struct broker *broker)
+void broker_dispatch(struct broker *broker)
 {
     struct queue *queue;
 
+    broker_offer_rooms(broker);
     while (broker->hand_outs_left && (queue = next_to_dispatch(broker))) {
         if (!queue->destination.deleted)
             queue_dispatch(queue);
@@ -263,10 +266,10 @@ int broker_end(struct broker *broker)
         task_run_some(broker);
     connection_resume_waiting(broker);
     do {
-        dispatch_queues(broker);
+        broker_dispatch(broker);
         dead_letter_run(broker);
-    } while (broker->dispatch_first && broker->hand_outs_left);
-    more = more || broker->dispatch_first || task_wants_turn(broker) ||
+    } while ((broker->dispatch_first || broker->offer_first) && broker->hand_outs_left);
+    more = more || broker->dispatch_first || broker->offer_first || task_wants_turn(broker) ||
            dead_letter_pending(broker);
     if (broker->store_held_back)
         resume_publishers(broker);
@@ -297,11 +300,11 @@ static void on_stalled(void *context, int error, const char *text)
 
     if (error)
         broker_log(broker, BROKER_LOG_ERROR,
-                   "the store cannot write: %s. Nothing is confirmed and publishers are blocked "
-                   "until it can.",
+                   "the store is out of order: %s. Publishers are blocked, and what cannot be "
+                   "written is not confirmed, until it is well again.",
                    text);
     else
-        broker_log(broker, BROKER_LOG_INFO, "the store writes again");
+        broker_log(broker, BROKER_LOG_INFO, "the store is well again");
     broker_set_alarm(broker, BROKER_ALARM_STORE, error != 0);
 }
 

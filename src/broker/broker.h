@@ -44,6 +44,8 @@ struct broker_settings {
     uint64_t consumer_timeout_ms;       /* unacknowledged deliveries; 0: never */
     uint32_t resident_messages_max;     /* of a queue, before stored ones leave memory; 0: BOUND_ */
     uint64_t resident_bytes_max;        /* the same for octets; 0: BOUND_RESIDENT_BYTES */
+    uint64_t queue_memory_max;          /* octets of messages in memory, of a queue; then they leave
+                                           it, stored or not; 0: BOUND_QUEUE_MEMORY_BYTES */
     uint32_t discards_max;              /* of a queue, being read; 0: BOUND_DISCARDS */
     uint32_t work_a_turn;               /* in units of task.h; 0: BOUND_WORK_A_TURN */
     uint32_t tx_messages_max;           /* of a transaction, for each queue; 0: no limit */
@@ -90,11 +92,15 @@ struct broker {
     uint64_t wall_ms;          /* milliseconds since 1970, as given */
     unsigned alarms;           /* enum broker_alarm bits */
     bool paging;               /* memory is low: queues keep few messages in it */
+    uint64_t grown_bytes;      /* allocated since memory was looked at (memory.h) */
+    void (*look_at_memory)(void *context); /* NULL: nobody watches */
+    void *look_at_memory_context;
     struct route route;        /* scratch for the publish being routed */
     uint64_t route_generation;      /* of the last publish: see destination.visited */
     uint64_t topology_generation;   /* moves when a queue, exchange or permission goes away */
     /* everything below belongs to the broker's own files */
     struct queue *dispatch_first, *dispatch_last; /* queues with something to hand out */
+    struct channel *offer_first;    /* with room for held consumers (channel_room.h) */
     struct channel *confirm_first;  /* channels with confirms to send at the end of the turn */
     struct channel *waiting_first;  /* channels that wait for a commit */
     uint64_t durable_commit;        /* every commit up to here is on disk */
@@ -161,6 +167,24 @@ int broker_end(struct broker *broker);
 void broker_set_paging(struct broker *broker, bool low);
 
 /**
+ * broker_watch_memory() - call @look after every BOUND_MEMORY_LOOK_BYTES that messages have taken
+ *
+ * It is called from within the handling of a frame or of a queue, and may call broker_set_paging()
+ * and raise an alarm, which blocks the publisher of that very frame; it may clear none.
+ */
+void broker_watch_memory(struct broker *broker, void (*look)(void *context), void *context);
+
+/**
+ * broker_give_up_unfinished() - close connections whose unfinished messages fill memory
+ * @keep_bytes: of all of them together, may stay
+ *
+ * Those that hold most, with 506, a few a call; not from within a call of the broker.
+ *
+ * Return: true when there are more to close: call it again soon.
+ */
+bool broker_give_up_unfinished(struct broker *broker, uint64_t keep_bytes);
+
+/**
  * broker_gather_us() - how long a gathering may keep those who wait; 0: there is none, or nobody
  *
  * Asked after broker_end(). The caller then has a turn in which it calls broker_gather_over(),
@@ -168,6 +192,14 @@ void broker_set_paging(struct broker *broker, bool low);
  */
 uint32_t broker_gather_us(const struct broker *broker);
 void broker_gather_over(struct broker *broker);
+
+/**
+ * broker_dispatch() - hand out now what would be at the end of the turn
+ *
+ * For methods whose effect must come after that of earlier ones on the queues: what an
+ * acknowledgement made room for is delivered before a basic.cancel behind it is answered.
+ */
+void broker_dispatch(struct broker *broker);
 
 /** broker_set_alarm() - raise or clear one alarm: publishers are blocked while any is raised */
 void broker_set_alarm(struct broker *broker, enum broker_alarm alarm, bool raised);

@@ -9,7 +9,7 @@
  * While closing (we sent channel.close), contents are still assembled, because their frames must
  * be told from others, but nothing is kept; every method but close and close-ok is dropped.
  */
-#include "broker/channel.h"
+#include "broker/channel_room.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -18,8 +18,12 @@
 
 #include "amqp/wire.h"
 #include "broker/connection-internal.h"
+#include "broker/memory.h"
 
-enum { BODY_EAGER_BYTES = 1024 * 1024 }; /* larger bodies grow as they arrive, not as announced */
+enum {
+    BODY_EAGER_BYTES = 1024 * 1024, /* larger bodies grow as they arrive, not as announced */
+    HEAD_HELD_BYTES = 512,          /* an unfinished content of less counts as part of its channel */
+};
 
 int channel_new(struct connection *connection, uint16_t number, struct channel **ret_channel)
 {
@@ -39,6 +43,29 @@ int channel_new(struct connection *connection, uint16_t number, struct channel *
         connection->user->channels++;
     *ret_channel = channel;
     return 0;
+}
+
+/* Octets of an unfinished content are kept. */
+static void hold(struct channel *channel, size_t bytes)
+{
+    channel->content.held_bytes += bytes;
+    channel->connection->unfinished_bytes += bytes;
+}
+
+/* The content is complete, or given up. */
+static void hold_no_more(struct channel *channel)
+{
+    if (LIKELY(channel->content.held_bytes == 0))
+        return;
+    channel->connection->unfinished_bytes -= channel->content.held_bytes;
+    channel->content.held_bytes = 0;
+}
+
+void channel_drop_content(struct channel *channel)
+{
+    hold_no_more(channel);
+    message_unref(TAKE(channel->content.message));
+    channel->content.drop = true;
 }
 
 static void channel_free(struct channel *channel)
@@ -122,7 +149,7 @@ static int handle_channel_flow(struct channel *channel, const union amqp_method 
     channel->flow_active = method->channel_flow.active;
     channel_send(channel, &(struct amqp_channel_flow_ok){ .id = AMQP_ID_channel_flow_ok,
                                                           .active = channel->flow_active });
-    channel_unblock_consumers(channel);
+    channel_room_came(channel);
     return 0;
 }
 
@@ -304,6 +331,9 @@ static int start_message(struct channel *channel, const struct amqp_frame *frame
         raw, eager);
     if (!content->message)
         return -ENOMEM;
+    if (UNLIKELY(raw.size > HEAD_HELD_BYTES))
+        hold(channel, raw.size);
+    broker_note_memory(channel->connection->broker, sizeof *content->message + raw.size);
     content->message->priority = properties.priority;
     content->message->persistent = properties.delivery_mode == 2;
     return 0;
@@ -316,6 +346,7 @@ static int finish_content(struct channel *channel, struct amqp_error *err)
     int rc;
 
     content->state = CONTENT_IDLE;
+    hold_no_more(channel);
     err->method_id = AMQP_ID_basic_publish;
     if (UNLIKELY(channel->state == CHANNEL_STARTING))
         rc = amqp_raise(err, AMQP_CHANNEL_ERROR, "expected 'channel.open'");
@@ -417,11 +448,14 @@ static int receive_body(struct channel *channel, const struct amqp_frame *frame,
         if (size)
             memcpy(message_body_writable(content->message) + content->received_bytes,
                    frame->payload.data, size);
+        broker_note_memory(channel->connection->broker, size);
     }
     content->received_bytes += size;
-    if (content->received_bytes < content->body_bytes)
-        return 0;
-    return finish_content(channel, err);
+    if (LIKELY(content->received_bytes == content->body_bytes))
+        return finish_content(channel, err);
+    if (!content->drop)
+        hold(channel, size);
+    return 0;
 }
 
 static int receive_any(struct channel *channel, const struct amqp_frame *frame,

@@ -54,6 +54,7 @@ struct content {
     uint16_t property_flags;
     uint64_t body_bytes;     /* as announced */
     uint64_t received_bytes;
+    uint64_t held_bytes;     /* of connection->unfinished_bytes */
     struct message *message; /* being filled; its body has `capacity` octets so far */
     char names[2 * BOUND_NAME_BYTES]; /* exchange, routing key */
 };
@@ -70,7 +71,6 @@ struct settle_plan {
     enum settle_how how;
     uint64_t up_to;     /* the last tag; not asked when newest_first */
     bool newest_first;  /* all of them, from the last; else from the first */
-    bool unblocks;      /* it may let consumers go on that are not asked one by one */
     bool noted;         /* in the transaction: not now, but with tx.commit */
     struct consumer *consumer; /* only its own, which time out; NULL: everybody's */
     /* how far it has come; 0 at first */
@@ -119,7 +119,10 @@ struct channel {
     uint64_t overdue_from, overdue_look; /* how far the look for timeouts has come, and which */
     struct queue *get_queue;     /* a basic.get waits among its gets; NULL: none */
     struct direct_reply *direct_reply; /* consumes from amq.rabbitmq.reply-to; NULL: does not */
+    struct consumer *held;       /* that wait for room (channel_room.h), by held_next */
     bool in_confirm_list, in_waiting_list;
+    bool has_offer;              /* in broker->offer_first */
+    struct channel *offer_next, *offer_prev;
     struct channel *confirm_next, *confirm_prev;
     struct channel *waiting_next, *waiting_prev;
     UT_hash_handle by_number;    /* of connection->channels */
@@ -182,8 +185,12 @@ int channel_queue_name(struct channel *channel, struct amqp_str name, struct amq
                        struct amqp_str *ret_name);
 /** channel_abandon_get() - a waiting basic.get is forgotten */
 void channel_abandon_get(struct channel *channel);
-/** channel_unblock_consumers() - prefetch, flow or the socket may allow deliveries again */
-void channel_unblock_consumers(struct channel *channel);
+
+/** channel_drop_content() - an unfinished message is given up; what still comes of it is dropped */
+void channel_drop_content(struct channel *channel);
+
+/** channel_drop_content() - an unfinished message is given up; what still comes of it is dropped */
+void channel_drop_content(struct channel *channel);
 
 /** channel_settle_confirms() - send the confirms (and tx.commit-ok) that are due */
 void channel_settle_confirms(struct channel *channel);

@@ -10,12 +10,13 @@
 #include <stdlib.h>
 #include <utlist.h>
 
-#include "broker/channel.h"
+#include "broker/channel_room.h"
 #include "broker/connection-internal.h"
 #include "broker/consumer_timeout.h"
 #include "broker/dead_letter.h"
 #include "broker/direct_reply.h"
 #include "broker/generated_name.h"
+#include "broker/memory.h"
 #include "broker/message_headers.h"
 #include "broker/queue-internal.h"
 #include "broker/tx.h"
@@ -28,16 +29,6 @@ bool channel_can_deliver(const struct channel *channel)
            channel->unacked.count < BOUND_UNACKED_PER_CHANNEL &&
            (LIKELY(!channel->tx) ||
             channel->unacked.count + tx_settlement_count(channel->tx) < BOUND_UNACKED_PER_CHANNEL);
-}
-
-void channel_unblock_consumers(struct channel *channel)
-{
-    struct consumer *consumer, *next;
-
-    HASH_ITER(by_tag, channel->consumers, consumer, next) {
-        if (consumer->blocked)
-            consumer_unblock(consumer);
-    }
 }
 
 static int remember_delivery(struct channel *channel, struct queue *queue,
@@ -61,13 +52,14 @@ static int remember_delivery(struct channel *channel, struct queue *queue,
 }
 
 /*
- * A queue with a delivery limit tells how often a message has come back, in the header
- * x-delivery-count of a copy (extensions.md 1.11). *ret_message is set when there is one.
+ * A quorum queue, and any with a delivery limit, tells how often a message has come back, in the
+ * header x-delivery-count of a copy (extensions.md 1.11). *ret_message is set when there is one.
  */
 static int count_on_message(const struct queue *queue, const struct queue_entry *entry,
                             struct message **ret_message)
 {
-    if (LIKELY(entry->delivery_count == 0 || queue->settings->delivery_limit < 0))
+    if (LIKELY(entry->delivery_count == 0) ||
+        (queue->settings->type != QUEUE_TYPE_QUORUM && queue->settings->delivery_limit < 0))
         return 0;
     return message_with_delivery_count(entry->message, entry->delivery_count, ret_message);
 }
@@ -96,6 +88,8 @@ int channel_deliver(struct consumer *consumer, struct queue_entry *entry)
     }
     channel->next_delivery_tag++;
     connection->broker->messages_delivered++;
+    /* The output copies the message or refers to it. */
+    broker_note_memory(connection->broker, BOUND_MESSAGE_OVERHEAD_BYTES + entry->body_bytes);
     connection->ops->deliver(connection->peer, channel->number, &delivery);
     if (consumer->no_ack)
         queue_release_entry(consumer->queue, entry);
@@ -121,6 +115,7 @@ static void forget_delivery(struct channel *channel, const struct unacked_delive
     }
     if (delivery->consumer)
         consumer_release_delivery(delivery->consumer);
+    channel_room_came(channel);
     queue_unref(delivery->queue);
 }
 
@@ -131,6 +126,7 @@ void channel_settle(struct channel *channel, struct unacked_delivery *delivery,
 
     if (UNLIKELY(delivery->timed_out)) {
         channel->timed_out_count--;
+        channel_room_came(channel);
         queue_unref(queue);
         return;
     }
@@ -169,20 +165,18 @@ static void end_settling(struct channel *channel)
         connection_fail(channel->connection, channel->plan.error);
         return;
     }
-    if (UNLIKELY(channel->plan.unblocks))
-        channel_unblock_consumers(channel);
     channel_run_dead_letters(channel);
 }
 
 static int settle(struct channel *channel, uint64_t tag, bool multiple, enum settle_how how,
                   struct amqp_error *err)
 {
-    bool global = channel->prefetch_global && channel->global_unacked >= channel->prefetch_global;
-    bool full = channel->unacked.count >= BOUND_UNACKED_PER_CHANNEL;
     bool all = multiple && tag == 0;
     struct unacked_delivery *found = NULL;
     int rc;
 
+    if (how == SETTLE_REQUEUE)
+        broker_dispatch(channel->connection->broker); /* what was published before goes first */
     if (!all) {
         found = unacked_find(&channel->unacked, tag);
         if (!found)
@@ -193,14 +187,11 @@ static int settle(struct channel *channel, uint64_t tag, bool multiple, enum set
         (void)channel_carry_out(channel,
                                 &(struct settle_plan){ .how = how,
                                                        .up_to = all ? UINT64_MAX : tag,
-                                                       .unblocks = global || full,
                                                        .noted = channel->mode == CHANNEL_TX },
                                 end_settling);
         return 0;
     }
     rc = found ? settle_one(channel, found, how) : 0;
-    if (UNLIKELY(global || full))
-        channel_unblock_consumers(channel);
     channel_run_dead_letters(channel);
     return rc;
 }
@@ -228,12 +219,12 @@ int handle_basic_reject(struct channel *channel, const union amqp_method *method
 
 static void end_recover_async(struct channel *channel)
 {
-    channel_unblock_consumers(channel);
+    channel_room_came(channel);
 }
 
 static void end_recover(struct channel *channel)
 {
-    channel_unblock_consumers(channel);
+    channel_room_came(channel);
     channel_send(channel, &(struct amqp_basic_recover_ok){ .id = AMQP_ID_basic_recover_ok });
 }
 
@@ -242,6 +233,7 @@ static int recover(struct channel *channel, bool requeue, void (*end)(struct cha
 {
     if (!requeue)
         return amqp_raise(err, AMQP_NOT_IMPLEMENTED, "requeue=false");
+    broker_dispatch(channel->connection->broker);
     (void)channel_carry_out(channel,
                             &(struct settle_plan){ .how = SETTLE_REQUEUE, .newest_first = true },
                             end);
@@ -286,7 +278,7 @@ int handle_basic_qos(struct channel *channel, const union amqp_method *method,
         set_global_prefetch(channel, 0);
     }
     channel_send(channel, &(struct amqp_basic_qos_ok){ .id = AMQP_ID_basic_qos_ok });
-    channel_unblock_consumers(channel);
+    channel_room_came(channel);
     return 0;
 }
 
@@ -377,6 +369,7 @@ int handle_basic_consume(struct channel *channel, const union amqp_method *metho
     struct queue *queue;
     int rc;
 
+    broker_dispatch(channel->connection->broker);
     if (direct_reply_is_bare(consume->queue))
         return direct_reply_consume(channel, consume, err);
     rc = check_new_consumer(channel, consume->consumer_tag, err);
@@ -411,6 +404,7 @@ int handle_basic_cancel(struct channel *channel, const union amqp_method *method
     struct consumer *consumer;
     struct queue *queue = NULL;
 
+    broker_dispatch(channel->connection->broker);
     (void)err;
     HASH_FIND(by_tag, channel->consumers, tag.data, tag.size, consumer);
     if (consumer) {
@@ -526,6 +520,7 @@ int handle_basic_get(struct channel *channel, const union amqp_method *method,
     struct queue *queue;
     int rc;
 
+    broker_dispatch(channel->connection->broker);
     rc = find_readable(channel, method->basic_get.queue, err, &queue);
     if (rc)
         return rc;

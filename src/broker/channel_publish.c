@@ -16,6 +16,7 @@
 #include "broker/dead_letter.h"
 #include "broker/direct_reply.h"
 #include "broker/expiration.h"
+#include "broker/memory.h"
 #include "broker/sender_selected.h"
 #include "broker/tx.h"
 
@@ -112,7 +113,8 @@ void channel_hold_back(struct channel *channel, const struct push_outcome *outco
 {
     struct connection *connection = channel->connection;
 
-    if (outcome->stored && store_open_bytes(connection->broker->store) > OPEN_COMMIT_BYTES_MAX)
+    if ((outcome->stored || outcome->paged) &&
+        store_open_bytes(connection->broker->store) > OPEN_COMMIT_BYTES_MAX)
         connection_hold_back(connection);
 }
 
@@ -121,6 +123,7 @@ int channel_push(struct channel *channel, struct message *message, struct queue 
 {
     int rc;
 
+    broker_note_memory(channel->connection->broker, n_queues * 2 * sizeof(struct queue_entry));
     for (size_t i = 0; i < n_queues; i++) {
         rc = queue_push(queues[i], message, outcome);
         if (rc)
@@ -143,6 +146,8 @@ void channel_return(struct channel *channel, struct message *message)
 {
     struct connection *connection = channel->connection;
 
+    if (channel->in_confirm_list)
+        channel_settle_confirms(channel); /* of earlier publishes: they come before the return */
     connection->ops->send_content(connection->peer, channel->number,
                                   &(struct amqp_basic_return){
                                       .id = AMQP_ID_basic_return,
@@ -214,6 +219,7 @@ static int publish_by_headers(struct channel *channel, struct exchange *exchange
         if (rc)
             return rc;
         message = without_bcc;
+        broker_note_memory(channel->connection->broker, message_memory_bytes(message));
     }
     return push_routed(channel, message, err);
 }
@@ -240,6 +246,7 @@ static int publish_asked(struct channel *channel, struct exchange *exchange,
         if (rc)
             return rc;
         message = rewritten;
+        broker_note_memory(channel->connection->broker, message_memory_bytes(message));
         decode_properties(message, &properties);
     }
     rc = check_properties(channel, &properties, message, err);

@@ -19,7 +19,7 @@
 #include <assert.h>
 #include <utlist.h>
 
-#include "broker/channel.h"
+#include "broker/channel_room.h"
 #include "broker/connection-internal.h"
 #include "broker/dead_letter.h"
 #include "broker/direct_reply.h"
@@ -46,7 +46,7 @@ static void end_task(struct task *task)
         channel->busy = channel->rests = false;
         connection_waited(channel->connection);
         if (!leaves)
-            channel_unblock_consumers(channel);
+            channel_room_came(channel);
     }
     if (leaves && channel->task_end != end_leave)
         begin_leave(channel); /* it was told to while it was busy: there is nobody to answer */
@@ -265,8 +265,7 @@ static void begin_leave(struct channel *channel)
     leave_lists(channel);
     channel_abandon_get(channel);
     direct_reply_release(channel);
-    message_unref(TAKE(channel->content.message));
-    channel->content.drop = true;
+    channel_drop_content(channel);
     plan_begin(channel, &(struct settle_plan){ .how = SETTLE_REQUEUE, .newest_first = true });
     (void)channel_begin_task(channel, run_leave, end_leave);
 }

@@ -14,7 +14,10 @@
 #include "broker/queue_arguments.h"
 #include "broker/vhost_limits.h"
 
-/* CR and LF are removed from declared names (6.3). */
+/*
+ * CR and LF are removed from names that are declared, deleted, bound or unbound (6.3), once an empty
+ * name has been replaced by the last declared queue's. RabbitMQ removes them in no other method.
+ */
 static struct amqp_str strip_name(struct amqp_str name, char out[BOUND_NAME_BYTES])
 {
     size_t kept = 0;
@@ -228,6 +231,16 @@ static int check_bind(struct channel *channel, const struct bind_names *names,
                       connection->vhost->name, connection->user_name);
 }
 
+static struct bind_names strip_ends(const struct bind_names *given, char source[BOUND_NAME_BYTES],
+                                    char destination[BOUND_NAME_BYTES])
+{
+    struct bind_names names = *given;
+
+    names.source = strip_name(given->source, source);
+    names.destination = strip_name(given->destination, destination);
+    return names;
+}
+
 /* Both ends of a binding that is to be made; a missing exchange is named before a queue (6.4). */
 static int find_ends(struct channel *channel, const struct bind_names *names,
                      struct amqp_error *err, struct binding_request *request)
@@ -260,23 +273,27 @@ static int find_ends(struct channel *channel, const struct bind_names *names,
     return 0;
 }
 
-static int bind(struct channel *channel, const struct bind_names *names, struct amqp_error *err)
+static int bind(struct channel *channel, const struct bind_names *given, struct amqp_error *err)
 {
+    char source[BOUND_NAME_BYTES], destination[BOUND_NAME_BYTES];
+    struct bind_names names = strip_ends(given, source, destination);
     struct binding_request request = { 0 };
-    int rc = check_bind(channel, names, err);
+    int rc = check_bind(channel, &names, err);
 
     if (!rc)
-        rc = find_ends(channel, names, err, &request);
+        rc = find_ends(channel, &names, err, &request);
     if (!rc && channel->connection->broker->settings.bindings_max && !binding_find(&request))
         rc = broker_check_binding_limit(channel->connection->broker, &request, err);
     return rc ? rc : binding_add(&request, err);
 }
 
 /* Unbinding what is not there succeeds; a locked queue refuses only when the binding exists. */
-static int unbind(struct channel *channel, const struct bind_names *names, struct amqp_error *err)
+static int unbind(struct channel *channel, const struct bind_names *given, struct amqp_error *err)
 {
+    char source[BOUND_NAME_BYTES], destination_name[BOUND_NAME_BYTES];
+    struct bind_names names = strip_ends(given, source, destination_name);
     struct vhost *vhost = channel->connection->vhost;
-    struct binding_request request = { .key = names->key, .arguments = names->arguments };
+    struct binding_request request = { .key = names.key, .arguments = names.arguments };
     struct exchange *destination = NULL;
     uint64_t since = vhost->broker->deletions.begun;
     struct binding *binding;
@@ -285,14 +302,14 @@ static int unbind(struct channel *channel, const struct bind_names *names, struc
 
     if (connection_take_performed(channel->connection, NULL))
         return 0;
-    rc = check_bind(channel, names, err);
+    rc = check_bind(channel, &names, err);
     if (rc)
         return rc;
-    request.source = vhost_get_exchange(vhost, names->source);
-    if (names->to_exchange)
-        destination = vhost_get_exchange(vhost, names->destination);
+    request.source = vhost_get_exchange(vhost, names.source);
+    if (names.to_exchange)
+        destination = vhost_get_exchange(vhost, names.destination);
     else
-        queue = vhost_get_queue(vhost, names->destination);
+        queue = vhost_get_queue(vhost, names.destination);
     if (!request.source || (!destination && !queue))
         return 0;
     request.destination = queue ? &queue->destination : &destination->destination;
@@ -480,7 +497,8 @@ int handle_queue_declare(struct channel *channel, const union amqp_method *metho
     struct queue *queue = NULL;
     int rc;
 
-    if (direct_reply_is_bare(name) || direct_reply_is_name(name))
+    /* By the name as it came: one that begins so when it is stripped is a queue's. */
+    if (amqp_str_starts_with(declare->queue, AMQP_STR(DIRECT_REPLY_NAME)))
         return declare_reply_name(channel, name, declare->no_wait, err);
     if (!declare->passive && vhost_is_deleting_queue(channel->connection->vhost, name))
         return wait_for_name(channel);
@@ -531,6 +549,7 @@ int handle_queue_purge(struct channel *channel, const union amqp_method *method,
     uint32_t count;
     int rc = purge(channel, method->queue_purge.queue, err, &count);
 
+    broker_dispatch(channel->connection->broker);
     if (rc)
         return rc;
     if (!method->queue_purge.no_wait)
@@ -556,13 +575,16 @@ static int find_to_delete(struct channel *channel, const struct amqp_queue_delet
                           struct amqp_error *err, struct queue **ret_queue)
 {
     struct connection *connection = channel->connection;
+    char stripped[BOUND_NAME_BYTES];
     struct amqp_str name;
     struct queue *queue;
     int rc;
 
     rc = channel_queue_name(channel, delete->queue, err, &name);
-    if (!rc)
-        rc = check_permission(channel, PERMISSION_CONFIGURE, false, name, err);
+    if (rc)
+        return rc;
+    name = strip_name(name, stripped);
+    rc = check_permission(channel, PERMISSION_CONFIGURE, false, name, err);
     if (rc)
         return rc;
     queue = vhost_get_queue(connection->vhost, name);
@@ -590,6 +612,7 @@ int handle_queue_delete(struct channel *channel, const union amqp_method *method
     bool unlinked = false;
     int rc = 0;
 
+    broker_dispatch(channel->connection->broker);
     if (!connection_take_performed(channel->connection, &ok.message_count))
         rc = find_to_delete(channel, delete, err, &queue);
     if (rc)

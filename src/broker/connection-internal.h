@@ -61,6 +61,7 @@ struct connection {
     uint16_t heartbeat_s;
     uint32_t frame_max;          /* as tuned; 0: no limit */
     uint32_t channel_count;
+    uint64_t unfinished_bytes;   /* received of messages that are not complete (memory.c) */
     struct channel *channels;    /* uthash by_number */
     struct channel *last_channel; /* the last one looked up */
     struct user *user;

@@ -13,6 +13,7 @@
 #include <utlist.h>
 
 #include "amqp/wire.h"
+#include "broker/channel_room.h"
 #include "broker/connection-internal.h"
 #include "broker/queue.h"
 #include "broker/task.h"
@@ -275,6 +276,7 @@ void connection_close(struct connection *connection, enum connection_close_how h
     else
         connection->state = CONNECTION_CLOSING;
     connection_shut_down(connection);
+    connection_resume(connection, connection->paused); /* or its close-ok would not be read */
     connection->ops->close(connection->peer, how);
 }
 
@@ -605,7 +607,7 @@ void connection_set_congested(struct connection *connection, bool congested)
     if (congested)
         return;
     HASH_ITER(by_number, connection->channels, channel, next)
-        channel_unblock_consumers(channel);
+        channel_room_came(channel);
 }
 
 void connection_pause(struct connection *connection, enum connection_pause why)

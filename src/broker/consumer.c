@@ -2,7 +2,8 @@
  * consumer.c - joining a queue, waiting for its turn, leaving
  *
  * Invariant of the ready list: priorities do not grow along it; among equals the one served
- * longest ago comes first. With single active consumer, the ready and blocked lists hold the active
+ * longest ago comes first. A blocked one is full (its own prefetch limit is reached) or held (its
+ * channel has no room). With single active consumer, the ready and blocked lists hold the active
  * one only; the others wait, highest priority first, then by arrival.
  */
 #include <assert.h>
@@ -10,24 +11,22 @@
 #include <stdlib.h>
 #include <utlist.h>
 
-#include "broker/channel.h"
+#include "broker/channel_room.h"
 #include "broker/connection-internal.h"
 #include "broker/consumer_timeout.h"
 #include "broker/queue-internal.h"
 #include "broker/task.h"
 #include "broker/vhost.h"
 
+/* Its own prefetch limit is reached. */
+static bool is_full(const struct consumer *consumer)
+{
+    return consumer->prefetch && !consumer->no_ack && consumer->unacked >= consumer->prefetch;
+}
+
 bool consumer_can_take(const struct consumer *consumer)
 {
-    const struct channel *channel = consumer->channel;
-
-    if (!channel_can_deliver(channel))
-        return false;
-    if (consumer->no_ack)
-        return true;
-    if (consumer->prefetch && consumer->unacked >= consumer->prefetch)
-        return false;
-    return !channel->prefetch_global || channel->global_unacked < channel->prefetch_global;
+    return channel_has_room(consumer->channel) && !is_full(consumer);
 }
 
 /* Behind the last one whose priority is not lower. */
@@ -54,14 +53,30 @@ void consumer_block(struct consumer *consumer)
     DL_DELETE(consumer->queue->ready_consumers, consumer);
     consumer->blocked = true;
     DL_APPEND(consumer->queue->blocked_consumers, consumer);
+    if (!is_full(consumer))
+        channel_hold(consumer);
 }
 
-void consumer_unblock(struct consumer *consumer)
+void consumer_make_ready(struct consumer *consumer)
 {
-    if (!consumer->blocked || !consumer_can_take(consumer))
-        return;
+    assert(consumer->blocked);
+    assert(!consumer->held);
     DL_DELETE(consumer->queue->blocked_consumers, consumer);
     make_ready(consumer);
+}
+
+/* Its own limit allows more. Where others wait for room in the channel, it waits behind them. */
+static void unblock(struct consumer *consumer)
+{
+    struct channel *channel = consumer->channel;
+
+    if (!consumer->blocked || consumer->held || is_full(consumer))
+        return;
+    if (channel->held || !channel_has_room(channel)) {
+        channel_hold(consumer);
+        return;
+    }
+    consumer_make_ready(consumer);
     if (queue_ready_count(consumer->queue))
         queue_wake(consumer->queue);
 }
@@ -156,6 +171,8 @@ void consumer_cancel(struct consumer *consumer)
     struct queue *queue = consumer->queue;
 
     assert(consumer->channel);
+    if (consumer->held)
+        channel_let_go(consumer);
     HASH_DELETE(by_tag, consumer->channel->consumers, consumer);
     if (consumer->waiting)
         DL_DELETE(queue->rare->waiting_consumers, consumer);
@@ -180,8 +197,7 @@ void consumer_release_delivery(struct consumer *consumer)
     assert(consumer->unacked > 0);
     consumer->unacked--;
     if (consumer->channel) {
-        if (consumer->blocked)
-            consumer_unblock(consumer);
+        unblock(consumer);
     } else if (consumer->unacked == 0) {
         consumer_free(consumer);
     }

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "broker/memory.h"
 #include "broker/queue-internal.h"
 #include "broker/sender_selected.h"
 
@@ -171,7 +172,11 @@ static int publish_again(struct dead_letter *letter, struct exchange *exchange)
     OWNED(message_unref) struct message *copy = NULL;
     int rc = dead_letter_message(message, &event, &copy);
 
-    return rc ? rc : publish(letter, exchange, copy);
+    if (rc)
+        return rc;
+    broker_note_memory(queue_vhost(queue)->broker,
+                       sizeof(struct queue_entry) + message_memory_bytes(copy));
+    return publish(letter, exchange, copy);
 }
 
 static void forget_first(struct broker *broker)

@@ -11,25 +11,36 @@
  *
  * The header is a client's to forge, as in RabbitMQ 3: applications count their retries by
  * republishing it. So nothing about it is taken for granted but that the table is well formed. An
- * entry without queue or reason matches nothing and is carried along; elements that are no tables
+ * entry without queue or reason matches no event and is carried along; elements that are no tables
  * are left out. Several entries of one queue and reason (before 3.6 every event had its own) become
- * one when their event comes again.
+ * the first of them at the next event, whatever that is about, and a missing count then says how
+ * many they were. Values are the same whatever type they came in: 5 as 'b' and 'l', text as 'S' and
+ * 'x', nothing and a missing field. The others keep their order, where RabbitMQ 3.10 turns it round.
+ * A client decides how many entries there are (BOUND_TABLE_ENTRIES), so they are sorted, not
+ * compared pair by pair.
  *
  * x-last-death-* is of RabbitMQ 3.13 and later, written on every event.
  */
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 
 #include "broker/dead_letter.h"
 #include "broker/message_headers.h"
 
 enum { HEADER_CHANGES_MAX = 8 };
 
-/* What is in x-death about the queue and reason of the event. */
-struct past {
-    bool found;
-    struct amqp_table first; /* the latest of its entries */
-    int64_t n_entries;
+/* An entry of x-death; those of one queue and reason are a group, led by the first. */
+struct death {
+    struct amqp_value queue, reason; /* type 'V' where there is none */
+    struct amqp_table entry;
+    size_t place;
+    int64_t n_group; /* entries in the group that it leads; 0: it leads none */
+};
+
+struct deaths {
+    struct death *list; /* in their order */
+    size_t n;
 };
 
 const char *dead_letter_reason_name(enum dead_letter_reason reason)
@@ -54,12 +65,6 @@ static bool has_text(struct amqp_table entry, const char *key, struct amqp_str t
 
     return amqp_table_get(entry, amqp_str_from(key), &value) && value.type == 'S' &&
            amqp_str_equal(amqp_bytes_text(value.bytes), text);
-}
-
-static bool is_about(struct amqp_table entry, const struct dead_letter_event *event)
-{
-    return has_text(entry, "queue", event->queue_name) &&
-           has_text(entry, "reason", amqp_str_from(dead_letter_reason_name(event->reason)));
 }
 
 bool dead_letter_is_cycle(const struct message *message, enum dead_letter_reason reason,
@@ -117,61 +122,165 @@ static void put_fresh(struct amqp_table_writer *writer, const struct message *me
         amqp_table_put_str(writer, "original-expiration", properties->expiration);
 }
 
-static struct past find_past(struct amqp_table deaths, const struct dead_letter_event *event)
+static struct amqp_value field_of(struct amqp_table entry, const char *key)
 {
-    struct amqp_table_iter iter = amqp_table_begin(deaths);
-    struct past past = { 0 };
-    struct amqp_value death;
+    struct amqp_value value;
 
-    while (amqp_array_next(&iter, &death)) {
-        if (death.type != 'F' || !is_about(death.table, event))
-            continue;
-        if (!past.found)
-            past.first = death.table;
-        past.found = true;
-        past.n_entries++;
-    }
-    return past;
+    if (!amqp_table_get(entry, amqp_str_from(key), &value))
+        value.type = 'V';
+    return value;
 }
 
-/* Entries that never counted stand for one event each, except, as in RabbitMQ, a single one. */
-static int64_t next_count(const struct past *past)
+static size_t count_elements(struct amqp_table array)
+{
+    struct amqp_table_iter iter = amqp_table_begin(array);
+    struct amqp_value element;
+    size_t n = 0;
+
+    while (amqp_array_next(&iter, &element))
+        n++;
+    return n;
+}
+
+static int compare_groups(const void *a, const void *b)
+{
+    const struct death *left = a, *right = b;
+    int order = amqp_value_compare(&left->queue, &right->queue);
+
+    if (!order)
+        order = amqp_value_compare(&left->reason, &right->reason);
+    return order ? order : (left->place > right->place) - (left->place < right->place);
+}
+
+static int compare_places(const void *a, const void *b)
+{
+    const struct death *left = a, *right = b;
+
+    return (left->place > right->place) - (left->place < right->place);
+}
+
+static bool same_group(const struct death *a, const struct death *b)
+{
+    return amqp_value_equal(&a->queue, &b->queue) && amqp_value_equal(&a->reason, &b->reason);
+}
+
+/* Finds the groups and who leads them. */
+static void group(struct deaths *deaths)
+{
+    struct death *lead = NULL;
+
+    if (deaths->n)
+        qsort(deaths->list, deaths->n, sizeof *deaths->list, compare_groups);
+    for (size_t i = 0; i < deaths->n; i++) {
+        if (!lead || !same_group(lead, &deaths->list[i]))
+            lead = &deaths->list[i];
+        lead->n_group++;
+    }
+    if (deaths->n)
+        qsort(deaths->list, deaths->n, sizeof *deaths->list, compare_places);
+}
+
+/* The tables of @array; *ret_deaths is freed by the caller. */
+static int read_deaths(struct amqp_table array, struct deaths *ret_deaths)
+{
+    struct amqp_table_iter iter = amqp_table_begin(array);
+    struct deaths deaths = { .list = calloc(count_elements(array) + 1, sizeof *deaths.list) };
+    struct amqp_value element;
+
+    if (!deaths.list)
+        return -ENOMEM;
+    while (amqp_array_next(&iter, &element)) {
+        if (element.type != 'F')
+            continue;
+        deaths.list[deaths.n] = (struct death){ .queue = field_of(element.table, "queue"),
+                                                .reason = field_of(element.table, "reason"),
+                                                .entry = element.table,
+                                                .place = deaths.n };
+        deaths.n++;
+    }
+    group(&deaths);
+    *ret_deaths = deaths;
+    return 0;
+}
+
+static bool is_about(const struct death *death, const struct dead_letter_event *event)
+{
+    struct header_change queue = header_str("queue", event->queue_name);
+    struct header_change reason =
+        header_str("reason", amqp_str_from(dead_letter_reason_name(event->reason)));
+
+    return amqp_value_equal(&death->queue, &queue.value) &&
+           amqp_value_equal(&death->reason, &reason.value);
+}
+
+static const struct death *find_past(const struct deaths *deaths,
+                                     const struct dead_letter_event *event)
+{
+    for (size_t i = 0; i < deaths->n; i++)
+        if (deaths->list[i].n_group && is_about(&deaths->list[i], event))
+            return &deaths->list[i];
+    return NULL;
+}
+
+/* Entries that never counted stand for one event each, except, as in RabbitMQ, one all alone. */
+static int64_t next_count(const struct deaths *deaths, const struct death *past)
 {
     struct amqp_value count;
 
-    if (!amqp_table_get(past->first, AMQP_STR("count"), &count))
-        return past->n_entries > 1 ? past->n_entries + 1 : 1;
-    if (!amqp_value_is_integer(&count))
+    if (!amqp_table_get(past->entry, AMQP_STR("count"), &count))
+        return deaths->n > 1 ? past->n_group + 1 : 1;
+    if (!amqp_value_is_integer(&count) && count.type != 'T')
         return 1;
     return count.integer < INT64_MAX ? count.integer + 1 : INT64_MAX;
 }
 
 /* The fields of the entry that goes in front of @deaths, sorted. */
-static int put_front(struct amqp_table_writer *writer, const struct past *past,
-                     struct amqp_table fresh)
+static int put_front(struct amqp_table_writer *writer, const struct deaths *deaths,
+                     const struct death *past, struct amqp_table fresh)
 {
     struct header_change count = { AMQP_STR("count"), { .type = 'l' } };
 
-    if (!past->found)
+    if (!past)
         return headers_change(fresh, NULL, 0, writer);
-    count.value.integer = next_count(past);
-    return headers_change(past->first, &count, 1, writer);
+    count.value.integer = next_count(deaths, past);
+    return headers_change(past->entry, &count, 1, writer);
+}
+
+/* An entry that the event is not about: as it came, but for a count that is missing among others. */
+static void put_other(struct amqp_table_writer *writer, const struct deaths *deaths,
+                      const struct death *death)
+{
+    struct amqp_table_iter iter = amqp_table_begin(death->entry);
+    size_t begun = amqp_table_begin_table(writer, NULL);
+    struct amqp_value value;
+    struct amqp_str key;
+
+    if (deaths->n > 1 && !amqp_table_get(death->entry, AMQP_STR("count"), &value))
+        amqp_table_put_int(writer, "count", death->n_group);
+    while (amqp_table_next(&iter, &key, &value))
+        amqp_table_put_value(writer, key, &value);
+    amqp_table_end(writer, begun);
 }
 
 /* The elements of x-death after the event, into @writer. */
-static int put_deaths(struct amqp_table_writer *writer, struct amqp_table deaths,
+static int put_deaths(struct amqp_table_writer *writer, struct amqp_table array,
                       struct amqp_table fresh, const struct dead_letter_event *event)
 {
-    struct amqp_table_iter iter = amqp_table_begin(deaths);
-    struct past past = find_past(deaths, event);
-    size_t begun = amqp_table_begin_table(writer, NULL);
-    int rc = put_front(writer, &past, fresh);
-    struct amqp_value death;
+    const struct death *past;
+    struct deaths deaths;
+    size_t begun;
+    int rc = read_deaths(array, &deaths);
 
+    if (rc)
+        return rc;
+    past = find_past(&deaths, event);
+    begun = amqp_table_begin_table(writer, NULL);
+    rc = put_front(writer, &deaths, past, fresh);
     amqp_table_end(writer, begun);
-    while (amqp_array_next(&iter, &death))
-        if (death.type == 'F' && !is_about(death.table, event))
-            amqp_table_put_value(writer, (struct amqp_str){ NULL, 0 }, &death);
+    for (size_t i = 0; i < deaths.n; i++)
+        if (deaths.list[i].n_group && &deaths.list[i] != past)
+            put_other(writer, &deaths, &deaths.list[i]);
+    free(deaths.list);
     return rc;
 }
 

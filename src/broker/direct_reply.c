@@ -1,8 +1,10 @@
 /*
  * direct_reply.c - reply names, and handing replies over
  *
- * The token in a name is 16 random octets: whoever has the name may answer, nobody can guess it.
- * It is good as long as the consumer: a new consumer on the channel has another name.
+ * The token in a name has the shape of RabbitMQ's, where the first part of base64 says which channel
+ * it is and the second is a secret; some clients take it apart. Here both are 16 random octets: a
+ * client that has the name may answer, and no client can guess it. It is good as long as the
+ * consumer: a new consumer on the channel has another name.
  *
  * Replies are not held back by prefetch or channel.flow, and no queue takes them up: one that comes
  * while the channel closes is dropped. So is one for a requester that does not read, once
@@ -21,18 +23,21 @@
 #include "broker/generated_name.h"
 #include "broker/message_headers.h"
 
+#define PREFIX DIRECT_REPLY_NAME "."
+
+enum { NAME_BYTES = sizeof PREFIX - 1 + GENERATED_TOKEN_BYTES + 1 + GENERATED_TOKEN_BYTES };
+
 struct direct_reply {
     struct channel *channel;
     UT_hash_handle by_token; /* of broker->direct_replies */
-    size_t name_bytes;
-    char name[GENERATED_NAME_BYTES]; /* the full one */
+    char name[NAME_BYTES + 1]; /* the full one */
     uint8_t tag_bytes;
     char tag[]; /* of the consumer */
 };
 
 static struct amqp_str token_of(struct amqp_str name)
 {
-    size_t prefix_bytes = sizeof DIRECT_REPLY_NAME "." - 1;
+    size_t prefix_bytes = sizeof PREFIX - 1;
 
     return (struct amqp_str){ name.data + prefix_bytes, name.size - prefix_bytes };
 }
@@ -54,26 +59,44 @@ static int check_consume(struct channel *channel, const struct amqp_basic_consum
     return 0;
 }
 
+static struct amqp_str name_of(const struct direct_reply *reply)
+{
+    return (struct amqp_str){ reply->name, NAME_BYTES };
+}
+
+/* amq.rabbitmq.reply-to.<base64>.<base64> */
+static int make_name(char out[NAME_BYTES + 1])
+{
+    char *first = out + sizeof PREFIX - 1, *second = first + GENERATED_TOKEN_BYTES + 1;
+    int rc;
+
+    memcpy(out, PREFIX, sizeof PREFIX - 1);
+    rc = generate_token(first);
+    if (rc)
+        return rc;
+    second[-1] = '.';
+    return generate_token(second);
+}
+
 static int add(struct channel *channel, struct amqp_str tag)
 {
     struct broker *broker = channel->connection->broker;
     struct direct_reply *reply = calloc(1, sizeof *reply + tag.size);
-    struct amqp_str name, token;
+    struct amqp_str token;
     int rc;
 
     if (!reply)
         return -ENOMEM;
-    rc = generate_name(DIRECT_REPLY_NAME ".", reply->name, &name);
+    rc = make_name(reply->name);
     if (rc) {
         free(reply);
         return rc;
     }
     reply->channel = channel;
-    reply->name_bytes = name.size;
     reply->tag_bytes = (uint8_t)tag.size;
     if (tag.size)
         memcpy(reply->tag, tag.data, tag.size);
-    token = token_of(name);
+    token = token_of(name_of(reply));
     HASH_ADD_KEYPTR(by_token, broker->direct_replies, token.data, token.size, reply);
     channel->direct_reply = reply;
     return 0;
@@ -165,6 +188,6 @@ int direct_reply_rewrite(struct channel *channel, const struct message *message,
     assert(direct_reply_is_bare(properties->reply_to));
     if (!reply)
         return amqp_raise(err, AMQP_PRECONDITION_FAILED, "fast reply consumer does not exist");
-    changed.reply_to = (struct amqp_str){ reply->name, reply->name_bytes };
+    changed.reply_to = name_of(reply);
     return message_with_properties(message, message_parts(message), &changed, ret_message);
 }

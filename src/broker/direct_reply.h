@@ -2,7 +2,7 @@
  * direct_reply.h - answers without a queue: amq.rabbitmq.reply-to
  *
  * A channel that consumes from the pseudo-queue has a *reply name*: the prefix, a dot and an
- * unguessable token. Requests published on it with the bare name in reply-to carry the full one;
+ * unguessable token of two parts. Requests published on it with the bare name in reply-to carry the full one;
  * what is published to the default exchange with that as its key goes straight to the channel.
  * Nothing is queued: at most once, gone with the channel, and dropped while
  * BOUND_DIRECT_REPLY_BYTES wait unread.

@@ -33,7 +33,7 @@ enum {
     ENTRY_LOST = 16,        /* could not be read back: passed over */
     ENTRY_HOLE = 32,        /* has left from the middle of the ring */
     ENTRY_TIMED = 64,       /* stands in the queue's order of expiry (expiry.h) */
-    ENTRY_PAGED = 128,      /* transient, but in the store for want of memory: settle it there */
+    ENTRY_PAGED = 128,      /* transient, but in the store to save memory: settle it there */
 };
 
 enum { ENTRY_CHUNK = 64, ENTRY_CHUNK_FIRST = 4 }; /* entries in a chunk, and in a queue's first */

@@ -36,6 +36,15 @@ static size_t data_bytes(const struct message *message)
     return message->has_bcc ? size + LENGTH_BYTES + wire_load32(message->data + size) : size;
 }
 
+static_assert(sizeof(struct message) + MESSAGE_LIGHT_BYTES + 2 * sizeof(size_t) <=
+                  BOUND_MESSAGE_OVERHEAD_BYTES,
+              "what is counted for a light message covers it");
+
+size_t message_memory_bytes(const struct message *message)
+{
+    return sizeof *message + data_bytes(message);
+}
+
 struct amqp_table message_bcc(const struct message *message)
 {
     const uint8_t *at = message->data + plain_bytes(message);
@@ -65,6 +74,9 @@ static struct message *new_with_bcc(const struct message_parts *parts, uint32_t 
                                  .properties_bytes = (uint32_t)parts->properties.size,
                                  .body_bytes = body_bytes,
                                  .has_bcc = bcc_bytes != 0,
+                                 .heavy = parts->exchange.size + parts->routing_key.size +
+                                              parts->properties.size + bcc_bytes >
+                                          MESSAGE_LIGHT_BYTES,
                                  .expiration_ms = -1 };
     at = wire_store(message->data, parts->exchange.data, parts->exchange.size);
     at = wire_store(at, parts->routing_key.data, parts->routing_key.size);
@@ -178,6 +190,7 @@ int message_from_stored(struct amqp_bytes stored, uint64_t location, struct mess
     message = malloc(sizeof *message + size);
     if (!message)
         return -ENOMEM;
+    head.heavy = size - head.body_bytes > MESSAGE_LIGHT_BYTES;
     *message = head;
     wire_store(message->data, at, size);
     *ret_message = message;

@@ -20,6 +20,12 @@
 #include "amqp/properties.h"
 #include "amqp/table.h"
 
+/*
+ * Names, properties and BCC of a message that is taken to cost BOUND_MESSAGE_OVERHEAD_BYTES besides
+ * its body: with `struct message`, and what the allocator adds, they are no more than that.
+ */
+enum { MESSAGE_LIGHT_BYTES = 80 };
+
 struct message {
     uint32_t refs;
     uint8_t exchange_bytes;
@@ -27,6 +33,7 @@ struct message {
     uint8_t priority;
     bool persistent : 1;      /* delivery-mode 2 */
     bool has_bcc : 1;         /* the BCC header is behind the body */
+    bool heavy : 1;           /* has more than MESSAGE_LIGHT_BYTES besides its body */
     uint32_t properties_bytes;
     uint32_t body_bytes;
     uint64_t location;        /* in the store; 0 until appended */
@@ -109,6 +116,9 @@ static inline uint8_t *message_body_writable(struct message *message)
 }
 
 enum { MESSAGE_STORED_PARTS = 2, MESSAGE_STORED_HEAD_BYTES = 24 };
+
+/** message_memory_bytes() - what it takes of memory */
+size_t message_memory_bytes(const struct message *message);
 
 /** message_stored_parts() - the stored form: @head is filled, the parts borrow it and @message */
 void message_stored_parts(const struct message *message, uint8_t head[MESSAGE_STORED_HEAD_BYTES],

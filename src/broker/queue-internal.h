@@ -62,6 +62,12 @@ bool queue_may_step(struct queue *queue);
 /** queue_hand_out() - give entries to consumers and waiting gets */
 void queue_hand_out(struct queue *queue);
 
+/** queue_entry_is_due() - the time of @entry has come, as RabbitMQ judges what nobody is given */
+static inline bool queue_entry_is_due(const struct queue_entry *entry, uint64_t wall_ms)
+{
+    return entry->expires_ms && entry->expires_ms <= wall_ms;
+}
+
 /** queue_keep_limits() - length limits, expired messages, the timer */
 void queue_keep_limits(struct queue *queue);
 /** queue_upkeep_needed() - whether queue_keep_limits() could have something to do */
@@ -80,8 +86,10 @@ void queue_set_timer(struct queue *queue);
  * Return: true when none is left; false when there are no steps left for more (deletion.h).
  */
 bool queue_cancel_consumers(struct queue *queue);
-/** consumer_block() - it cannot take a message now */
+/** consumer_block() - it cannot take a message now; held unless its own limit is the reason */
 void consumer_block(struct consumer *consumer);
+/** consumer_make_ready() - it is blocked, not held, and gets a turn */
+void consumer_make_ready(struct consumer *consumer);
 /** consumer_can_take() - prefetch, flow and socket allow one more delivery */
 bool consumer_can_take(const struct consumer *consumer);
 /** consumer_rotate() - the served consumer goes behind its equals */

@@ -13,6 +13,7 @@
 #include <utlist.h>
 
 #include "broker/broker.h"
+#include "broker/channel_room.h"
 #include "broker/connection-internal.h"
 #include "broker/consumer_timeout.h"
 #include "broker/exchange-internal.h"
@@ -364,14 +365,29 @@ static bool refuses(struct queue *queue, const struct message *message)
     if (settings->overflow == QUEUE_OVERFLOW_DROP_HEAD ||
         !is_over(settings, queue->ready.count + 1, queue->ready.bytes + message->body_bytes))
         return false;
+    broker_offer_rooms(queue_vhost(queue)->broker);
     queue_hand_out(queue);
     return is_over(settings, queue->ready.count + 1, queue->ready.bytes + message->body_bytes);
 }
 
 /*
- * A message behind a long backlog does not stay in memory when the store has it: it is read back
- * when its turn comes (queue_fetch.c). The store serves it from the start, also while its commit is
- * open. What is long depends on whether memory is low.
+ * A queue keeps so much in memory, whatever lies in it: this is never less than its messages take
+ * there. It covers bodies that have left memory too, so a queue that is long stays on disk from
+ * there on, in one piece, and its index can be packed.
+ */
+static bool is_full(const struct queue *queue)
+{
+    const struct ready *ready = &queue->ready;
+
+    return ready->bytes + ready->heavy_bytes +
+               (uint64_t)ready->count * BOUND_MESSAGE_OVERHEAD_BYTES >=
+           queue_vhost(queue)->broker->settings.queue_memory_max;
+}
+
+/*
+ * A message behind a long backlog does not stay in memory when the store has it, and when memory is
+ * low it goes to the store for that: it is read back when its turn comes (queue_fetch.c). The store
+ * serves it from the start, also while its commit is open.
  */
 static bool is_long(const struct queue *queue)
 {
@@ -380,6 +396,14 @@ static bool is_long(const struct queue *queue)
 
     return queue->ready.count >= broker->settings.resident_messages_max >> shift ||
            queue->ready.bytes >= broker->settings.resident_bytes_max >> shift;
+}
+
+static bool leaves_memory(const struct queue *queue, bool stored)
+{
+    const struct broker *broker = queue_vhost(queue)->broker;
+
+    return UNLIKELY(is_full(queue) || ((stored || broker->paging) && is_long(queue))) &&
+           broker->store;
 }
 
 static int page_entry(struct queue *queue, struct message *message,
@@ -397,9 +421,8 @@ static int page_entry(struct queue *queue, struct message *message,
 /* Gives the message to the store, where it has to go there, and takes it out of memory. */
 static int place(struct queue *queue, struct message *message, struct queue_entry *entry)
 {
-    struct broker *broker = queue_vhost(queue)->broker;
     bool stored = is_stored(queue, message);
-    bool leaves = (stored || (broker->paging && broker->store)) && is_long(queue);
+    bool leaves = leaves_memory(queue, stored);
     int rc = 0;
 
     if (stored) {
@@ -447,6 +470,8 @@ static int push(struct queue *queue, struct message *message, struct push_outcom
     queue->next_sequence++;
     if (entry.flags & ENTRY_STORED)
         outcome->stored = true;
+    else if (UNLIKELY(entry.flags & ENTRY_PAGED))
+        outcome->paged = true;
     queue_wake(queue);
     return 0;
 }
@@ -528,6 +553,11 @@ void queue_requeue(struct queue *queue, struct queue_entry *entry)
         entry->delivery_count++;
     if (past_delivery_limit(queue, entry)) {
         queue_discard(queue, entry, DEAD_LETTER_DELIVERY_LIMIT);
+        return;
+    }
+    /* Not back to a consumer that waits: a TTL of 0 allows one delivery, none after it. */
+    if (queue_entry_is_due(entry, broker->wall_ms)) {
+        queue_discard(queue, entry, DEAD_LETTER_EXPIRED);
         return;
     }
     if (queue_put_back(queue, entry)) {

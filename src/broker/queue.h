@@ -9,8 +9,8 @@
  *
  * Consumers stand in one of three lists: *ready* ones, highest priority first and round robin
  * within; *blocked* ones, which cannot take a message (prefetch, flow, a full socket); and, with
- * single active consumer, *waiting* ones. One that is found unable moves to blocked; whatever may
- * have unblocked it calls consumer_unblock().
+ * single active consumer, *waiting* ones. One that is found unable moves to blocked; it is ready again
+ * when its own limit allows, or in its turn among the held ones of its channel (channel_room.h).
  *
  * References: an unacknowledged delivery holds its queue (queue_ref), so a deleted queue lives on
  * as a shell (destination.deleted) until the last is settled. A cancelled consumer likewise lives
@@ -20,9 +20,10 @@
  * they need it (struct queue_rare, ready.h, expiry.h).
  *
  * Durable queues have an id in the store. A persistent message in a durable queue (any message in a
- * quorum queue) is a *stored* entry; everything else is in memory only, unless memory runs low:
- * then what comes to a long queue is *paged*, which is to say stored under an id of its own, of
- * which the metadata know nothing, so that the next start drops it as entries of a deleted queue.
+ * quorum queue) is a *stored* entry; everything else is in memory only, until the queue takes
+ * queue_memory_max of it or memory runs low: then what comes to a long queue is *paged*, which is to
+ * say stored under an id of its own, of which the metadata know nothing, so that the next start
+ * drops it as entries of a deleted queue.
  */
 #ifndef BROKER_QUEUE_H
 #define BROKER_QUEUE_H
@@ -105,8 +106,10 @@ struct consumer {
     bool exclusive;
     bool blocked;            /* in queue->blocked_consumers */
     bool waiting;            /* in the queue's waiting_consumers */
+    bool held;               /* in channel->held (channel_room.h) */
     int64_t timeout_ms;      /* x-consumer-timeout; -1: the queue's */
     struct consumer *next, *prev; /* of the queue's list */
+    struct consumer *held_next, *held_prev;
     UT_hash_handle by_tag;   /* of channel->consumers */
     uint8_t tag_bytes;
     char tag[];
@@ -195,6 +198,7 @@ void queue_unref(struct queue *queue);
 /** struct push_outcome - what queue_push() has to tell; its user clears it before the first push */
 struct push_outcome {
     bool stored;  /* some entry waits for the store's open commit */
+    bool paged;   /* some transient entry went to the store: nothing waits for that */
     bool refused; /* some queue was full and does not drop its head: a confirm becomes a nack */
 };
 
@@ -282,8 +286,6 @@ int consumer_new(struct channel *channel, struct queue *queue,
 void consumer_cancel(struct consumer *consumer);
 void queue_after_cancel(struct queue *queue);
 
-/** consumer_unblock() - it may be able to take messages again */
-void consumer_unblock(struct consumer *consumer);
 
 /** consumer_release_delivery() - one of its deliveries has been settled; may free a cancelled one */
 void consumer_release_delivery(struct consumer *consumer);

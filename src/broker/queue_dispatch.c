@@ -17,7 +17,7 @@
 #include <utlist.h>
 
 #include "broker/broker.h"
-#include "broker/channel.h"
+#include "broker/channel_room.h"
 #include "broker/queue-internal.h"
 #include "broker/vhost.h"
 
@@ -147,6 +147,7 @@ void queue_hand_out(struct queue *queue)
 
 void queue_dispatch(struct queue *queue)
 {
+    broker_offer_rooms(queue_vhost(queue)->broker); /* what they take is not there any more */
     queue_hand_out(queue);
     queue_keep_limits(queue);
 }

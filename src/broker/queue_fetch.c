@@ -10,6 +10,7 @@
 #include <utlist.h>
 
 #include "broker/broker.h"
+#include "broker/memory.h"
 #include "broker/queue-internal.h"
 #include "broker/vhost.h"
 
@@ -122,8 +123,7 @@ static void give_back(struct fetch *fetch, struct message *message, int error)
     }
     entry->flags &= (uint8_t)~ENTRY_FETCHING;
     if (message) {
-        entry->message = message;
-        entry->flags |= ENTRY_RESIDENT;
+        ready_set_resident(&queue->ready, entry, message);
     } else {
         log_unreadable(queue, fetch, error);
         entry->flags |= ENTRY_LOST;
@@ -145,6 +145,8 @@ void queue_fetched(void *request, int error, struct amqp_bytes stored)
 
     if (!error)
         error = message_from_stored(stored, fetch->entry.location, &message);
+    if (message)
+        broker_note_memory(queue_vhost(queue)->broker, message_memory_bytes(message));
     if (fetch->discard)
         give_to_discard(fetch, message, error);
     else if (queue->destination.deleted)

@@ -34,19 +34,15 @@ static void drop_heads(struct queue *queue)
         queue_discard(queue, &entry, DEAD_LETTER_MAXLEN);
 }
 
-static bool is_due(const struct queue_entry *entry, uint64_t wall_ms)
-{
-    return entry && entry->expires_ms && entry->expires_ms <= wall_ms;
-}
-
 /* One that has expired: the head, the oldest that never came back, or of the order (expiry.h). */
 static bool take_expired(struct queue *queue, uint64_t wall_ms, struct queue_entry *ret_entry)
 {
+    const struct queue_entry *first = ready_first(&queue->ready);
     struct queue_entry *oldest = ready_oldest(&queue->ready);
 
-    if (is_due(ready_first(&queue->ready), wall_ms))
+    if (first && queue_entry_is_due(first, wall_ms))
         return queue_pop(queue, ret_entry);
-    if (!is_due(oldest, wall_ms))
+    if (!oldest || !queue_entry_is_due(oldest, wall_ms))
         return expiry_take_due(&queue->expiry, &queue->ready, wall_ms, ret_entry);
     ready_remove(&queue->ready, oldest, ret_entry);
     expiry_leave(&queue->expiry, ret_entry);

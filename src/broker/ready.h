@@ -19,6 +19,7 @@ struct ready {
     struct queue_entries *base;   /* level 0; NULL until it is used */
     struct ready_levels *levels;  /* 1 to 255; NULL until one is used */
     uint64_t bytes; /* of bodies */
+    uint64_t heavy_bytes; /* of the heavy ones in memory: what they have besides their bodies */
     uint32_t count;
 };
 
@@ -47,6 +48,9 @@ bool ready_pop(struct ready *ready, struct queue_entry *ret_entry);
 struct queue_entry *ready_find(struct ready *ready, uint8_t priority, uint64_t sequence);
 /** ready_remove() - take out what ready_find() has found */
 void ready_remove(struct ready *ready, struct queue_entry *found, struct queue_entry *ret_entry);
+
+/** ready_set_resident() - @message has come for an entry that was not in memory; moved */
+void ready_set_resident(struct ready *ready, struct queue_entry *entry, struct message *message);
 
 /** struct ready_walk - visit all entries, level by level from the highest; until the next change */
 struct ready_walk {

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "broker/channel_room.h"
 #include "broker/connection-internal.h"
 #include "broker/dead_letter.h"
 #include "broker/direct_reply.h"
@@ -245,7 +246,7 @@ static void end_commit(struct channel *channel)
     *tx = (struct tx){ 0 };
     if (!error) {
         channel_hold_back(channel, &outcome);
-        channel_unblock_consumers(channel);
+        channel_room_came(channel);
         channel_run_dead_letters(channel);
         error = channel_end_commit(channel, &outcome);
     }

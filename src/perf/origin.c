@@ -40,7 +40,7 @@ static void note_machine(struct origin *origin)
     read_processor(processor, sizeof processor);
     if (uname(&name))
         wire_fail("uname: %s", strerror(errno));
-    (void)snprintf(origin->machine, sizeof origin->machine, "%.60s, %ld CPUs%s, %.20s %.60s",
+    (void)snprintf(origin->machine, sizeof origin->machine, "%.60s, %ld CPUs%.120s, %.20s %.60s",
                    name.nodename, sysconf(_SC_NPROCESSORS_ONLN), processor, name.sysname,
                    name.release);
 }

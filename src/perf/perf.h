@@ -36,7 +36,7 @@ struct given { /* an option as it stood on the command line; secrets are replace
 
 struct origin { /* of the figures */
     char begun[40];   /* local time with its zone, ISO 8601 */
-    char machine[368]; /* where this program ran: name, processor, kernel */
+    char machine[512]; /* where this program ran: name, processor, kernel */
     char broker[400]; /* product, version and address; empty when no broker took part */
 };
 

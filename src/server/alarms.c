@@ -1,12 +1,20 @@
 /*
- * alarms.c - the look, once a second
+ * alarms.c - the look, once a second, and as memory grows
+ *
+ * A second is long: a publisher fills hundreds of megabytes in it. So the broker also asks for a
+ * look after every BOUND_MEMORY_LOOK_BYTES that it has allocated (broker/memory.h). That one only
+ * raises, so that an alarm goes up and down once a second at most.
  *
  * statvfs() asks the file system for numbers that it has in memory, so the loop may call it. Where
  * it fails, nothing is known and the alarm stays as it was; that is said once.
  *
  * The memory in use only the allocator can tell, and the C library's visits every free piece for it
  * (memory.h). The resident size costs nothing and is never less, so the allocator is asked only while
- * that is past a limit.
+ * that is past a limit; between the seconds only if it was not asked past that limit before, or if the
+ * process has grown by another BOUND_MEMORY_LOOK_BYTES.
+ *
+ * While the memory alarm is raised, unfinished messages are given up down to a part of the limit,
+ * some connections at a time: their publishers are blocked and could never finish them.
  *
  * The same look gives back what a burst has left: free() keeps pages that lie below one in use, so
  * a queue of a million entries would leave its memory with the process for good. Where that is not
@@ -28,6 +36,7 @@
 
 enum {
     ALARMS_PERIOD_MS = 1000,
+    GIVE_UP_PERIOD_MS = 10, /* between the connections that are closed in one go */
     TRIM_WORK_US = 250 * 1000, /* of processor time since the last trim: worth one */
     TRIM_WORK_US_MAX = 8 * TRIM_WORK_US,
     TRIM_QUIET_US = 100 * 1000,     /* from look to look: nobody waits much */
@@ -38,7 +47,8 @@ struct alarms {
     struct loop *loop;
     struct broker *broker;
     struct alarms_settings settings;
-    struct timer timer;
+    struct timer timer, give_up_timer;
+    uint64_t asked_bytes; /* resident when the allocator was last asked; 0: within the limits */
     bool disk_raised, memory_raised, paging;
     bool disk_unknown;
     uint64_t worked_trim_us, worked_before_us; /* at the last trim, at the last look */
@@ -128,6 +138,57 @@ static void set_memory_alarm(struct alarms *alarms, bool raised, uint64_t used_b
     broker_set_alarm(alarms->broker, BROKER_ALARM_MEMORY, raised);
 }
 
+static bool is_past(uint64_t bytes, uint64_t limit_bytes)
+{
+    return limit_bytes && bytes > limit_bytes;
+}
+
+static uint64_t ask_allocator(struct alarms *alarms, uint64_t resident_bytes)
+{
+    alarms->asked_bytes = resident_bytes;
+    return alarms->settings.memory_used();
+}
+
+/* Past a limit, and more so than when the allocator said that it was not in use. */
+static bool is_worth_asking(const struct alarms *alarms, uint64_t resident_bytes,
+                            uint64_t limit_bytes)
+{
+    return is_past(resident_bytes, limit_bytes) &&
+           (alarms->asked_bytes <= limit_bytes ||
+            resident_bytes >= alarms->asked_bytes + BOUND_MEMORY_LOOK_BYTES);
+}
+
+/* The broker has allocated much since the last look. */
+static void on_growth(void *context)
+{
+    struct alarms *alarms = context;
+    uint64_t limit_bytes = alarms->settings.memory_max_bytes;
+    uint64_t paging_bytes = alarms->settings.memory_paging_bytes;
+    uint64_t resident_bytes, used_bytes;
+
+    if ((alarms->memory_raised || !limit_bytes) && (alarms->paging || !paging_bytes))
+        return;
+    resident_bytes = alarms->settings.memory_resident();
+    if (!(!alarms->memory_raised && is_worth_asking(alarms, resident_bytes, limit_bytes)) &&
+        !(!alarms->paging && is_worth_asking(alarms, resident_bytes, paging_bytes)))
+        return;
+    used_bytes = ask_allocator(alarms, resident_bytes);
+    if (is_past(used_bytes, limit_bytes))
+        set_memory_alarm(alarms, true, used_bytes);
+    if (is_past(used_bytes, paging_bytes))
+        set_paging(alarms, true, used_bytes);
+}
+
+static void on_give_up(struct timer *timer, uint64_t now_ms)
+{
+    struct alarms *alarms = CONTAINER_OF(timer, struct alarms, give_up_timer);
+    uint64_t keep_bytes = alarms->settings.memory_max_bytes / BOUND_UNFINISHED_DIVISOR;
+
+    if (alarms->memory_raised && broker_give_up_unfinished(alarms->broker, keep_bytes))
+        /* Without memory for the timer, the next second goes on. */
+        (void)loop_set_timer(alarms->loop, timer, now_ms + GIVE_UP_PERIOD_MS);
+}
+
 static void look_at_memory(struct alarms *alarms)
 {
     uint64_t limit_bytes = alarms->settings.memory_max_bytes;
@@ -135,11 +196,12 @@ static void look_at_memory(struct alarms *alarms)
     uint64_t resident_bytes = alarms->settings.memory_resident();
     uint64_t used_bytes = resident_bytes;
 
-    if (!resident_bytes || (limit_bytes && resident_bytes > limit_bytes) ||
-        (paging_bytes && resident_bytes > paging_bytes))
-        used_bytes = alarms->settings.memory_used();
-    set_memory_alarm(alarms, limit_bytes && used_bytes > limit_bytes, used_bytes);
-    set_paging(alarms, paging_bytes && used_bytes > paging_bytes, used_bytes);
+    alarms->asked_bytes = 0;
+    if (!resident_bytes || is_past(resident_bytes, limit_bytes) ||
+        is_past(resident_bytes, paging_bytes))
+        used_bytes = ask_allocator(alarms, resident_bytes);
+    set_memory_alarm(alarms, is_past(used_bytes, limit_bytes), used_bytes);
+    set_paging(alarms, is_past(used_bytes, paging_bytes), used_bytes);
     give_back_memory(alarms, resident_bytes);
 }
 
@@ -162,6 +224,7 @@ static void on_timer(struct timer *timer, uint64_t now_ms)
 
     look_at_disk(alarms);
     look_at_memory(alarms);
+    on_give_up(&alarms->give_up_timer, now_ms);
     /* It was set a moment ago, so there is room for it. */
     (void)loop_set_timer(alarms->loop, &alarms->timer, now_ms + ALARMS_PERIOD_MS);
 }
@@ -189,6 +252,7 @@ int alarms_new(struct loop *loop, struct broker *broker, const struct alarms_set
         alarms->settings.memory_trim = memory_trim;
     alarms->trim_work_us = TRIM_WORK_US;
     alarms->timer.fire = on_timer;
+    alarms->give_up_timer.fire = on_give_up;
     rc = loop_set_timer(loop, &alarms->timer, loop_now_ms(loop) + ALARMS_PERIOD_MS);
     if (rc) {
         free(alarms);
@@ -201,6 +265,7 @@ int alarms_new(struct loop *loop, struct broker *broker, const struct alarms_set
                  (unsigned long long)(settings->memory_max_bytes / (1024 * 1024)));
     look_at_disk(alarms);
     look_at_memory(alarms);
+    broker_watch_memory(broker, on_growth, alarms);
     *ret_alarms = alarms;
     return 0;
 }
@@ -209,6 +274,8 @@ void alarms_free(struct alarms *alarms)
 {
     if (!alarms)
         return;
+    broker_watch_memory(alarms->broker, NULL, NULL);
     loop_cancel_timer(alarms->loop, &alarms->timer);
+    loop_cancel_timer(alarms->loop, &alarms->give_up_timer);
     free(alarms);
 }

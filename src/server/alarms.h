@@ -1,7 +1,8 @@
 /*
  * alarms.h - stop publishers before the machine is full
  *
- * Once a second the free space where the data lies and the memory in use are looked at. Past a
+ * Once a second the free space where the data lies and the memory in use are looked at, memory also
+ * whenever the broker has allocated BOUND_MEMORY_LOOK_BYTES for messages. Past a
  * limit the broker's alarm is raised, within it is cleared: no hysteresis, as RabbitMQ
  * (operations.md 7.1). The log lines are RabbitMQ's too, since alerts match them.
  *

@@ -2,7 +2,8 @@
  * client-internal.h - the layout of a client, for the files that are its parts
  *
  * client.c has the socket's life from accept to close, client_input.c the way in, client_send.c the
- * way out (struct channel_ops, encoded into the output), client_timer.c heartbeats and deadlines.
+ * way out (struct channel_ops, encoded into the output), client_timer.c heartbeats and deadlines, client_paused.c
+ * the end of one that is not read.
  */
 #ifndef SERVER_CLIENT_INTERNAL_H
 #define SERVER_CLIENT_INTERNAL_H
@@ -95,6 +96,9 @@ struct client {
     uint16_t heartbeat_s;
     uint8_t silent_checks;   /* checks in a row without a sign of life */
     uint8_t stalled_checks;  /* checks in a row in which the peer took nothing */
+    struct timer paused_timer; /* looks at the socket while it is not read (client_paused.c) */
+    bool paused_timer_on;
+    uint8_t ended_looks;     /* that found the end of the stream */
     uint64_t number;
     struct client *next, *prev;
 };
@@ -166,5 +170,11 @@ void client_watch_output(struct client *client);
 void client_expect_signs(struct client *client);
 void client_tuned(void *peer, uint32_t frame_max, uint16_t heartbeat_s);
 void client_opened(void *peer);
+
+/* ---- client_paused.c ---- */
+
+/** client_watch_paused() - its reading stops: see whether the peer goes meanwhile */
+void client_watch_paused(struct client *client);
+void client_on_paused_timer(struct timer *timer, uint64_t now_ms);
 
 #endif

@@ -55,6 +55,7 @@ static void client_detach(struct client *client)
 {
     connection_free(client->connection); /* first: it may still call us */
     loop_cancel_timer(client->set->loop, &client->timer);
+    loop_cancel_timer(client->set->loop, &client->paused_timer);
     loop_work_cancel(&client->flush_work);
     loop_work_cancel(&client->resume_work);
     if (client->read_event_on)
@@ -280,6 +281,7 @@ void client_pause(void *peer, bool paused)
         return; /* nothing that it sends has an effect any more */
     if (paused) {
         client->stops |= CLIENT_STOP_PAUSED;
+        client_watch_paused(client);
         client_update_events(client);
         return;
     }
@@ -412,6 +414,7 @@ int client_set_accept(struct client_set *set, int fd, const struct sockaddr *pee
     client->set = set;
     client->number = set->accepted + 1;
     client->timer.fire = client_on_timer;
+    client->paused_timer.fire = client_on_paused_timer;
     client->flush_work.run = on_flush;
     client->resume_work.run = client_resume;
     transport_init_tcp(&client->transport, fd);

@@ -239,8 +239,10 @@ void client_tuned(void *peer, uint32_t frame_max, uint16_t heartbeat_s)
     client->tuned = true;
     client->frame_max = frame_max;
     client->heartbeat_s = heartbeat_s;
-    if (!heartbeat_s)
+    if (!heartbeat_s) {
+        transport_keep_alive(&client->transport); /* nobody else would notice that it has gone */
         return;
+    }
     client->sent_then = SENT_NEVER;
     client->received_then = 0; /* tune-ok itself is the first sign of life */
     client->send_check_ms = now_ms + heartbeat_s * 500U;

@@ -75,6 +75,7 @@ struct config {
     uint64_t memory_max_bytes;    /* above, likewise; 0: memory_max_permille of the machine's */
     uint32_t memory_max_permille;
     uint32_t memory_paging_permille; /* of that limit: above, long queues leave memory */
+    uint64_t queue_memory_max_bytes; /* of one queue's messages, then they leave memory; 0: no limit */
     uint64_t message_max_bytes;
 
     bool log_file; /* log.file is not false */

@@ -70,6 +70,8 @@ static const struct config_row rows[] = {
          BETWEEN(0, 1000)),
     SETS("vm_memory_high_watermark_paging_ratio", "0.5", ratio, FIELD(memory_paging_permille),
          BETWEEN(0, 1000)),
+    SETS("queue_memory_limit", "67108864", bytes, FIELD(queue_memory_max_bytes),
+         BETWEEN(65536, INT64_MAX), .zero = true),
     SETS("max_message_size", "134217728", bytes, FIELD(message_max_bytes),
          BETWEEN(1, BOUND_MESSAGE_HARD_BYTES)),
 
@@ -126,6 +128,8 @@ static const struct config_row rows[] = {
     SETS("store.record_size", "256KiB", bytes, FIELD(store.record_bytes), BETWEEN(4000, 16777216)),
     SETS("store.write_buffer_size", "16MiB", bytes, FIELD(store.write_buffer_bytes),
          BETWEEN(1000000, 4294967296)),
+    SETS("store.reserve_size", "64MiB", bytes, FIELD(store.reserve_bytes),
+         BETWEEN(0, 1099511627776)),
 
     /* definitions, names */
     SETS("load_definitions", NULL, text, FIELD(definitions_path), BETWEEN(1, 4096)),

@@ -137,6 +137,16 @@ void loop_enter(struct loop *loop)
         store_poll(loop->store);
 }
 
+/* A store that is lost ends the turns. */
+static void poll_store(struct loop *loop)
+{
+    const char *text;
+
+    store_poll(loop->store);
+    if (store_lost(loop->store, &text))
+        loop_stop(loop);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *context)
 {
     struct loop *loop = context;
@@ -154,7 +164,7 @@ static void on_store(evutil_socket_t fd, short what, void *context)
     (void)fd;
     (void)what;
     loop_enter(loop);
-    store_poll(loop->store);
+    poll_store(loop);
 }
 
 static void on_gather(evutil_socket_t fd, short what, void *context)

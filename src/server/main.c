@@ -29,6 +29,7 @@
 #include "server/loop.h"
 #include "server/notify.h"
 #include "server/options.h"
+#include "server/recovery.h"
 #include "store/store.h"
 
 enum {
@@ -46,6 +47,7 @@ struct server {
     struct options options;
     struct broker *broker;
     struct store *store;
+    struct recovery recovery; /* the store's observer, as long as it lives */
     struct loop *loop;
     struct client_set *clients;
     struct alarms *alarms;
@@ -54,6 +56,7 @@ struct server {
     struct timer stop_timer;
     bool stop_is_over; /* no client is waited for any longer */
     int stop_signal;   /* the one that asked for it; 0: none yet */
+    bool running;      /* clients may be there */
     char node_name[NODE_NAME_BYTES];
     char error_text[ERROR_TEXT_BYTES];
 };
@@ -118,6 +121,8 @@ static struct broker_settings broker_settings_from(const struct server *server)
         .tx_messages_max = config->tx_messages_max,
         .tx_bytes_max = config->tx_bytes_max,
         .consumer_timeout_ms = config->consumer_timeout_ms,
+        .queue_memory_max = config->queue_memory_max_bytes ? config->queue_memory_max_bytes
+                                                           : UINT64_MAX,
         .default_queue_type = config->default_queue_type ? "quorum" : NULL,
         .connections_max = limit_from(config->connections_max),
         .channels_max = limit_from(config->channels_max),
@@ -216,12 +221,15 @@ static void name_node(struct server *server)
 static int open_store(struct server *server)
 {
     const struct options *options = &server->options;
+    struct store_options store_options = options->config->store;
     char path[PATH_MAX];
     int rc;
 
     if (snprintf(path, sizeof path, "%s/store", options->data_directory) >= (int)sizeof path)
         return start_failed_errno(server, "data directory", -ENAMETOOLONG);
-    rc = store_open(path, &options->config->store, &broker_store_events, server->broker,
+    recovery_begin(&server->recovery, path, recovery_now_ms);
+    store_options.observer = &server->recovery.observer;
+    rc = store_open(path, &store_options, &broker_store_events, server->broker,
                     server->error_text, sizeof server->error_text, &server->store);
     if (rc)
         return start_failed(server, "");
@@ -229,6 +237,7 @@ static int open_store(struct server *server)
     if (broker_attach_store(server->broker, server->store, server->error_text,
                             sizeof server->error_text))
         return start_failed(server, "");
+    recovery_end(&server->recovery, server->store);
     rc = loop_watch_store(server->loop, server->store);
     return rc ? start_failed_errno(server, "store", rc) : 0;
 }
@@ -436,11 +445,11 @@ static int server_stop(struct server *server)
     int rc = 0;
 
     close_listeners(server);
-    if (server->stop_signal)
+    if (server->running)
         send_clients_away(server);
     alarms_free(server->alarms);
     client_set_free(server->clients);
-    if (server->stop_signal)
+    if (server->running)
         loop_turn(server->loop, true); /* what the clients held is put back */
     if (server->loop)
         loop_forget_store(server->loop);
@@ -479,6 +488,29 @@ static int server_start(struct server *server)
         return -1;
     loop_turn(server->loop, true); /* ends the turn that the start was part of */
     return 0;
+}
+
+/* Stop after the last turn; returns the exit status. */
+static int run_down(struct server *server)
+{
+    const char *text;
+    bool lost = !server->stop_signal && store_lost(server->store, &text);
+    int status;
+
+    if (lost)
+        log_error("the database cannot be used any more: %s. What was confirmed is in the log; "
+                  "this process ends, to be started again.",
+                  text);
+    else
+        log_info("stopping after signal %d", server->stop_signal);
+    notify_manager("STOPPING=1");
+    status = server_stop(server);
+    if (!status && server->stop_signal == SIGINT)
+        status = 128 + SIGINT;
+    if (store_is_left_open())
+        log_warning("the database waits for the disk and was left as it is; the log has the rest");
+    log_info("stopped");
+    return lost ? OPTIONS_EXIT_LOST : status;
 }
 
 static void print_for_check(void *context, int level, const char *text)
@@ -551,15 +583,13 @@ int main(int argc, char **argv)
     } else {
         log_info("Server startup complete; 0 plugins started. Ready for clients.");
         notify_manager("READY=1");
+        server.running = true;
         loop_run(server.loop);
-        log_info("stopping after signal %d", server.stop_signal);
-        notify_manager("STOPPING=1");
-        status = server_stop(&server);
-        if (!status && server.stop_signal == SIGINT)
-            status = 128 + SIGINT;
-        log_info("stopped");
+        status = run_down(&server);
     }
     log_close();
     options_release(&server.options);
+    if (store_is_left_open())
+        _exit(status); /* its threads may still run */
     return status;
 }

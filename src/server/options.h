@@ -10,6 +10,7 @@
 enum {
     OPTIONS_EXIT_FAILURE = 1, /* the machine or another process is in the way */
     OPTIONS_EXIT_CONFIG = 2,  /* the command line or the configuration is wrong, and stays so */
+    OPTIONS_EXIT_LOST = 74,   /* the disk failed while running (EX_IOERR): to be started again */
 };
 
 /** struct options - strings are borrowed from argv */

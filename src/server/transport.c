@@ -7,9 +7,18 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum {
+    KEEPALIVE_IDLE_S = 60, /* silent so long: probed */
+    KEEPALIVE_INTERVAL_S = 15,
+    KEEPALIVE_COUNT = 4, /* unanswered: lost */
+};
 
 static ssize_t tcp_read(struct transport *transport, const struct iovec *parts, int n_parts)
 {
@@ -57,6 +66,29 @@ static const struct transport_ops tcp_ops = {
     .end = tcp_end,
     .close = tcp_close,
 };
+
+enum transport_peer transport_peer(const struct transport *transport)
+{
+    struct pollfd look = { .fd = transport->fd, .events = POLLRDHUP };
+
+    if (poll(&look, 1, 0) <= 0)
+        return TRANSPORT_PEER_THERE; /* nothing to tell; an error is looked at again later */
+    if (look.revents & (POLLERR | POLLHUP | POLLNVAL))
+        return TRANSPORT_PEER_LOST;
+    return look.revents & POLLRDHUP ? TRANSPORT_PEER_ENDED : TRANSPORT_PEER_THERE;
+}
+
+void transport_keep_alive(const struct transport *transport)
+{
+    int on = 1, idle_s = KEEPALIVE_IDLE_S, interval_s = KEEPALIVE_INTERVAL_S;
+    int count = KEEPALIVE_COUNT;
+
+    /* A socket that refuses works, only its peer's loss is noticed later. */
+    (void)setsockopt(transport->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)setsockopt(transport->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    (void)setsockopt(transport->fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+    (void)setsockopt(transport->fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+}
 
 void transport_init_tcp(struct transport *transport, int fd)
 {

@@ -1,5 +1,6 @@
 /*
- * transport.h - octets to and from a peer: a few functions, so that TLS can stand where TCP stands
+ * transport.h - octets to and from a peer: a few functions, so that TLS can stand where TCP stands,
+ * and two that ask and tell the kernel's socket below either
  *
  * Results are counts or -errno; -EAGAIN means "not now": wait until transport_wants() comes true.
  * A transport is embedded in its client; it owns its descriptor.
@@ -38,6 +39,18 @@ struct transport {
 
 /** transport_init_tcp() - over a connected, non-blocking descriptor, which it owns from now on */
 void transport_init_tcp(struct transport *transport, int fd);
+
+enum transport_peer {
+    TRANSPORT_PEER_THERE,
+    TRANSPORT_PEER_ENDED, /* it has shut down its side, perhaps both; what came before can be read */
+    TRANSPORT_PEER_LOST,  /* reset, or given up by the kernel */
+};
+
+/** transport_peer() - asked of the descriptor, without reading; also when TLS stands on it */
+enum transport_peer transport_peer(const struct transport *transport);
+
+/** transport_keep_alive() - the kernel probes a silent peer: lost after some two minutes */
+void transport_keep_alive(const struct transport *transport);
 
 static inline ssize_t transport_read(struct transport *transport, const struct iovec *parts,
                                      int n_parts)

@@ -10,6 +10,7 @@ import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+import rawamqp                                                              # noqa: E402
 import run                                                                  # noqa: E402
 from peer import Fixture, elsewhere, field, queue_text                      # noqa: E402
 
@@ -576,6 +577,119 @@ def test_global_prefetch_is_shared_and_acts_at_once():
         channel.quiet()
         channel.qos(0, shared=True)
         channel.deliveries('f', 'g')
+
+
+def takes_in_turn(channel, count):
+    """Acknowledge one delivery after the other; return how many each consumer got."""
+    got = {}
+    for _ in range(count):
+        event = channel.next()
+        run.check_equal(event.name, 'basic.deliver', 'event')
+        got[event.consumer_tag] = got.get(event.consumer_tag, 0) + 1
+        channel.ack(event.delivery_tag)
+    return got
+
+
+def test_global_prefetch_is_shared_fairly_over_queues():
+    with world() as w:
+        publisher, channel = w.peer().channel(confirm=True), w.channel()
+        for queue in 'abc':
+            publisher.declare(w.q(queue))
+            publisher.put('', w.q(queue), *(str(number) for number in range(100)))
+        channel.qos(1, shared=True)
+        for queue in 'abc':
+            channel.consume(w.q(queue), queue)
+        got = takes_in_turn(channel, 90)
+        run.check(all(got.get(queue, 0) >= 20 for queue in 'abc'), 'deliveries: %s' % got)
+
+
+def test_global_prefetch_is_shared_fairly_over_consumers_of_a_queue():
+    with world() as w:
+        publisher, channel = filled(w, *(str(number) for number in range(100)))
+        channel.qos(1, shared=True)
+        for tag in 'xyz':
+            channel.consume(w.q(), tag)
+        got = takes_in_turn(channel, 90)
+        run.check(all(got.get(tag, 0) >= 20 for tag in 'xyz'), 'deliveries: %s' % got)
+
+
+def test_global_prefetch_is_shared_fairly_with_limits_of_consumers():
+    with world() as w:
+        publisher, channel = w.peer().channel(confirm=True), w.channel()
+        for queue in 'ab':
+            publisher.declare(w.q(queue))
+            publisher.put('', w.q(queue), *(str(number) for number in range(100)))
+        channel.qos(2)
+        channel.qos(3, shared=True)
+        for queue in 'ab':
+            channel.consume(w.q(queue), queue)
+        got = takes_in_turn(channel, 90)
+        run.check(all(got.get(queue, 0) >= 25 for queue in 'ab'), 'deliveries: %s' % got)
+
+
+def test_global_prefetch_that_is_used_up_holds_back_automatic_acknowledgement_too():
+    with world() as w:
+        publisher, channel = w.peer().channel(confirm=True), w.channel()
+        for queue in 'ab':
+            publisher.declare(w.q(queue))
+        channel.qos(1, shared=True)
+        channel.consume(w.q('a'), 'a')
+        publisher.put('', w.q('a'), 'one')
+        channel.delivery('one')
+        channel.consume(w.q('b'), 'b', no_ack=True)
+        publisher.put('', w.q('b'), 'two')
+        channel.quiet()
+        channel.ack(1)
+        channel.delivery('two', consumer_tag='b')
+
+
+def test_what_an_acknowledgement_makes_room_for_comes_before_the_answer_of_cancel():
+    with world() as w:
+        publisher, channel = filled(w, *'ab')
+        channel.qos(1)
+        channel.consume(w.q(), 'x')
+        channel.delivery('a')
+        channel.peer.raw.send(rawamqp.call_frame(channel.number, 'basic.ack', delivery_tag=1) +
+                              rawamqp.call_frame(channel.number, 'basic.cancel',
+                                                 consumer_tag='x'))
+        channel.delivery('b')
+        run.check_equal(channel.next().name, 'basic.cancel-ok', 'after the delivery')
+
+
+def test_what_is_published_is_delivered_before_a_cancel_behind_it_is_answered():
+    with world() as w:
+        channel = w.channel()
+        channel.declare(w.q())
+        channel.consume(w.q(), 'x', no_ack=True)
+        channel.peer.raw.send(rawamqp.call_frame(channel.number, 'basic.publish', routing_key=w.q()) +
+                              rawamqp.content_frames(channel.number, b'a') +
+                              rawamqp.call_frame(channel.number, 'basic.cancel',
+                                                 consumer_tag='x'))
+        channel.delivery('a')
+        run.check_equal(channel.next().name, 'basic.cancel-ok', 'after the delivery')
+
+
+def test_confirms_and_returns_come_in_the_order_of_the_publishes():
+    if elsewhere():
+        return                                  # a race there
+    with world() as w:
+        channel = w.channel()
+        channel.declare(w.q())
+        channel.call('confirm.select')
+        data = b''
+        for key in (w.q(), w.q('nowhere'), w.q()):
+            data += rawamqp.call_frame(channel.number, 'basic.publish', routing_key=key,
+                                       mandatory=True)
+            data += rawamqp.content_frames(channel.number, b'a')
+        channel.peer.raw.send(data)
+        seen = []
+        while len(seen) < 4:
+            event = channel.next()
+            if event.name == 'basic.ack' and event.multiple:
+                seen += ['basic.ack'] * (event.delivery_tag - seen.count('basic.ack'))
+            else:
+                seen.append(event.name)
+        run.check_equal(seen[:2], ['basic.ack', 'basic.return'], 'order')
 
 
 def test_both_limits_must_allow():

@@ -281,7 +281,7 @@ def test_options_of_sockets_reach_them():
                 'tcp_listen_options.recbuf': '30000'}
     for given, want in ((settings, (7, 0, 1, 40000, 60000)), ({}, (None, 1, 0, None, None))):
         with leveret.Broker(settings=given) as broker:
-            raw = rawamqp.connect(broker.port)
+            raw = rawamqp.Raw(broker.port).handshake(tune=(None, None, 60))
             found = sockets_of(broker.pid)
             run.check_equal(len(found), 2, 'sockets')
             for one in found:

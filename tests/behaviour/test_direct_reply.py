@@ -5,6 +5,7 @@ A client consumes from that name and publishes requests with it as reply-to; the
 by a name that leads back to the channel, to which a responder publishes by the default exchange.
 """
 
+import base64
 import os
 import sys
 
@@ -32,7 +33,7 @@ def reply_name(channel, responder, queue):
     found = props(event)
     run.check_equal(found.pop('correlation_id'), '7', 'correlation id')
     name = found.pop('reply_to')
-    run.check(name.startswith(REPLY_TO + '.') and len(name) > len(REPLY_TO) + 10, 'name %r' % name)
+    run.check(name.startswith(REPLY_TO + '.'), 'name %r' % name)
     run.check_equal(found, {}, 'other properties')
     return name
 
@@ -65,6 +66,24 @@ def test_the_other_properties_stay_as_they_were():
         found = props(event)
         run.check(found.pop('reply_to').startswith(REPLY_TO + '.'), 'reply-to')
         run.check_equal((found, len(event.body)), (named, 5000), 'properties, octets')
+
+
+def test_names_are_two_parts_of_base64():
+    """Libraries split them at the dot, and decode them; the second part is the secret."""
+    with world() as w:
+        responder = w.channel(confirm=True)
+        responder.declare(w.q())
+        names = [reply_name(requester(w)[0], responder, w.q()) for _ in range(20)]
+        seen = set()
+        for name in names:
+            parts = name[len(REPLY_TO + '.'):].split('.')
+            run.check_equal(len(parts), 2, 'parts of %r' % name)
+            first, secret = (base64.b64decode(part, validate=True) for part in parts)
+            run.check(first, 'an empty part in %r' % name)
+            run.check_equal(len(secret), 16, 'octets of the secret')
+            run.check(name.endswith('=='), 'no padding in %r' % name)
+            seen.add(secret)
+        run.check_equal(len(seen), 20, 'secrets')
 
 
 def test_only_that_name_is_replaced():
@@ -187,6 +206,22 @@ def test_names_that_were_never_given_are_missing():
     with world() as w:
         w.channel().refuses(404, no_queue(REPLY_TO + '.made-up'), 'queue.declare',
                             queue=REPLY_TO + '.made-up', passive=True)
+
+
+def test_names_that_only_look_like_it_are_told_before_line_ends_go():
+    with world() as w:
+        channel = w.channel()
+        for passive in (False, True):
+            event = channel.declare(REPLY_TO + '\r\n', passive=passive)
+            run.check_equal((event.queue, event.consumer_count), (REPLY_TO, 1), 'declare-ok')
+            channel.refuses(404, no_queue(REPLY_TO + 'X'), 'queue.declare', queue=REPLY_TO + 'X',
+                            passive=passive)
+        cut = REPLY_TO.replace('.', '.\r')
+        channel.refuses(404, no_queue(REPLY_TO), 'queue.declare', queue=cut, passive=True)
+        channel.refuses(403, "ACCESS_REFUSED - queue name '%s' contains reserved prefix 'amq.*'"
+                        % REPLY_TO, 'queue.declare', queue=cut)
+        channel.refuses(404, no_queue(REPLY_TO + '\n'), 'basic.consume', queue=REPLY_TO + '\n',
+                        no_ack=True)
 
 
 def test_it_is_no_queue_for_anything_else():

@@ -121,6 +121,63 @@ def test_line_ends_are_removed_from_names():
         channel.exchange(w.x('ab'), passive=True)
 
 
+def test_exchanges_are_deleted_by_names_without_line_ends():
+    with world() as w:
+        channel = w.channel()
+        for name in (w.x() + '\r', '\n' + w.x(), w.x().replace('.', '\r\n.')):
+            channel.exchange(w.x())
+            channel.call('exchange.delete', exchange=name)
+            run.check(not channel.exists('exchange', w.x()), 'it is still there')
+        channel.refuses(403, 'ACCESS_REFUSED - deletion of system %s not allowed'
+                        % exchange_text('amq.direct'), 'exchange.delete',
+                        exchange='amq.\rdirect')
+
+
+def test_line_ends_are_removed_from_both_ends_of_bindings():
+    """But not from the routing key, nor from the exchange of a publish."""
+    with world() as w:
+        channel = w.channel(confirm=True)
+        channel.declare(w.q())
+        channel.exchange(w.x())
+        channel.exchange(w.x('y'), 'fanout')
+        queue, source, target = (name.replace('.', '\r\n.') + '\n'
+                                 for name in (w.q(), w.x(), w.x('y')))
+        channel.bind(queue, source, 'k')
+        channel.bind(queue, source, 'k\r\n')
+        channel.bind_exchange(target, source, 'k')
+        channel.bind(w.q(), target)
+        for key in ('k', 'k\r\n'):
+            channel.put(w.x(), key, key)
+        run.check_equal(channel.drain(w.q()), ['k', 'k\r\n'], 'messages')
+        channel.unbind(queue, source, 'k')
+        channel.put(w.x(), 'k', 'by the exchange')
+        run.check_equal(channel.drain(w.q()), ['by the exchange'], 'messages')
+        channel.call('exchange.unbind', destination=target, source=source, routing_key='k')
+        channel.put(w.x(), 'k', 'lost')
+        channel.put(w.x(), 'k\r\n', 'kept')
+        run.check_equal(channel.drain(w.q()), ['kept'], 'messages')
+        channel.publish(source, 'k', 'lost')
+        channel.closed(404, 'NOT_FOUND - no ' + exchange_text(source), 'basic.publish')
+
+
+def test_bindings_refuse_names_that_are_only_line_ends():
+    with world() as w:
+        channel = w.channel()
+        channel.declare(w.q())
+        channel.exchange(w.x())
+        denied = 'ACCESS_REFUSED - operation not permitted on the default exchange'
+        for method in ('bind', 'unbind'):
+            channel.refuses(403, denied, 'queue.' + method, queue=w.q(), exchange='\r\n')
+            channel.refuses(403, denied, 'exchange.' + method, destination=w.x(), source='\r')
+            channel.refuses(403, denied, 'exchange.' + method, destination='\n', source=w.x())
+        # no shortcut for the last declared queue
+        channel.declare(w.q())
+        channel.refuses(404, 'NOT_FOUND - no ' + queue_text(''), 'queue.bind', queue='\r\n',
+                        exchange=w.x())
+        channel.refuses(404, 'NOT_FOUND - no ' + exchange_text('missing'), 'queue.bind',
+                        queue=w.q(), exchange='mis\rsing')
+
+
 def test_redeclaration_with_another_property_is_refused():
     with world() as w:
         channel = w.channel()

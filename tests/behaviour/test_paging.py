@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""test_paging.py - while memory is low, long queues are kept on disk, transient messages too
+"""test_paging.py - long queues are kept on disk, transient messages too, and come back
 
-The broker of these tests is told that any use of memory is too much, so all but the first few
-messages of every queue cross the boundary and come back.
+The broker of most of these tests is told that any use of memory is too much, so all but the first
+few messages of every queue cross the boundary and come back; that of the last ones has memory, and
+a small limit for each queue.
 """
 
 import os
@@ -134,6 +135,49 @@ def test_a_restart_keeps_what_is_persistent_and_drops_what_is_not():
             channel = w.channel()
             run.check_equal(channel.counts(w.q())[0], 1, 'left after ' + way)
             run.check_equal(channel.get(w.q(), no_ack=True).body, b'last', 'message')
+
+
+# ---- a limit for each queue ------------------------------------------------------------------
+
+LIMITED = {'queue_memory_limit': '256KB'}
+WITHIN = 262144 // (len(BODY) + 6 + 128)    # messages that a queue keeps of those here, about
+
+
+def test_a_queue_past_its_limit_is_on_disk_though_memory_is_not_low():
+    fixture = Fixture(LIMITED)
+    fixture.setup()
+    try:
+        with fixture.world() as w:
+            channel = w.channel()
+            channel.declare(w.q())
+            before = written(fixture.broker.pid)
+            fill(channel, w.q())
+            run.wait_for(lambda: written(fixture.broker.pid) - before
+                         >= (MESSAGES - 2 * WITHIN) * len(BODY), 'the rest to be written')
+            run.check(LOW_FROM not in fixture.broker.log(), 'memory was low')
+            for number in range(MESSAGES):
+                check_next(channel, w.q(), number, no_ack=True)
+            run.check_equal(channel.get(w.q()), None, 'left')
+    finally:
+        fixture.teardown()
+
+
+def test_short_queues_beside_it_are_not_on_disk():
+    fixture = Fixture(LIMITED)
+    fixture.setup()
+    try:
+        with fixture.world() as w:
+            channel = w.channel()
+            for queue in range(20):
+                channel.declare(w.q(str(queue)))
+            before = written(fixture.broker.pid)
+            for number in range(20 * (WITHIN // 2)):
+                channel.publish('', w.q(str(number % 20)), b'%d ' % number + BODY)
+            run.wait_for(lambda: sum(channel.counts(w.q(str(queue)))[0] for queue in range(20))
+                         == 20 * (WITHIN // 2), 'all messages to arrive', timeout_s=30)
+            run.check(written(fixture.broker.pid) - before < len(BODY) * WITHIN, 'written')
+    finally:
+        fixture.teardown()
 
 
 def written(pid):

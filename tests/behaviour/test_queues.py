@@ -136,6 +136,40 @@ def test_odd_names():
         run.check(channel.exists('queue', w.q('ab')), 'not found without line ends')
 
 
+def test_names_are_used_as_they_come_where_nothing_is_declared():
+    """RabbitMQ removes line ends where it declares, binds, unbinds and deletes, nowhere else."""
+    with world() as w:
+        channel = w.channel()
+        channel.declare(w.q())
+        for number in (0, 5, len(w.q())):
+            name = w.q()[:number] + '\r\n' + w.q()[number:]
+            for method in ('queue.purge', 'basic.get', 'basic.consume'):
+                channel.refuses(404, 'NOT_FOUND - no ' + queue_text(name), method, queue=name)
+            channel.call('confirm.select')
+            channel.publish('', name, 'lost', mandatory=True)
+            channel.expect('basic.return', reply_code=312, routing_key=name)
+            channel.expect('basic.ack')
+
+
+def test_queues_are_deleted_by_names_without_line_ends():
+    with world() as w:
+        channel = w.channel()
+        for name in (w.q() + '\r', '\n' + w.q(), w.q().replace('.', '\r\n.')):
+            channel.declare(w.q())
+            channel.call('confirm.select')
+            channel.put('', w.q(), 'a')
+            channel.refuses(406, 'PRECONDITION_FAILED - %s not empty' % queue_text(w.q()),
+                            'queue.delete', queue=name, if_empty=True)
+            event = channel.call('queue.delete', queue=name)
+            run.check_equal(event.message_count, 1, 'messages deleted')
+            run.check(not channel.exists('queue', w.q()), 'it is still there')
+        channel.declare(w.q())
+        # not the last declared one: that is what an empty name is before line ends are removed
+        event = channel.call('queue.delete', queue='\r\n')
+        run.check_equal(event.message_count, 0, 'messages deleted')
+        run.check(channel.exists('queue', w.q()), 'it is gone')
+
+
 def test_server_named_queues_have_generated_names():
     with world() as w:
         peer = w.peer()

@@ -344,6 +344,71 @@ def test_many_times_are_each_kept():
         run.check_equal(channel.counts(w.q())[0], 1, 'messages')
 
 
+# ---- coming back -----------------------------------------------------------------------------
+
+def back_by_end_of_connection(channel, _):
+    channel.peer.drop()
+
+
+def back_by_end_of_channel(channel, _):
+    channel.close()
+
+
+def back_by_recover(channel, _):
+    channel.call('basic.recover', requeue=True)
+
+
+WAYS_BACK = {'reject': lambda channel, tag: channel.reject(tag),
+             'nack': lambda channel, tag: channel.nack(tag),
+             'nack multiple': lambda channel, _: channel.nack(0, multiple=True),
+             'recover': back_by_recover,
+             'channel': back_by_end_of_channel,
+             'connection': back_by_end_of_connection}
+
+
+def test_a_ttl_of_0_is_over_when_its_delivery_comes_back():
+    """Whoever waits: the consumer that had it, or another one that is free."""
+    with world() as w:
+        sender = w.channel(confirm=True)
+        sender.declare(w.q('dead'))
+        sender.declare(w.q('message'), to(w.q('dead')))
+        sender.declare(w.q('queue'), to(w.q('dead'), x_message_ttl=0))
+        for queue, named in (('message', {'expiration': '0'}), ('queue', {})):
+            for way, give_back in WAYS_BACK.items():
+                for _ in range(5):
+                    one, two = w.channel(), w.channel()
+                    tag = one.consume(w.q(queue))
+                    sender.publish('', w.q(queue), way, **named)
+                    event = one.delivery(way, redelivered=False)
+                    sender.confirmed(sender.published + 1)
+                    two.consume(w.q(queue))
+                    give_back(one, event.delivery_tag)
+                    event = arrives(sender, w.q('dead'), way)
+                    run.check_equal(deaths(event), [(w.q(queue), 'expired', 1)], 'x-death')
+                    two.quiet()
+                    two.peer.drop()
+                    if way not in ('channel', 'connection'):
+                        one.cancel(tag)
+                        one.quiet()
+                    one.peer.drop()
+                    sender.becomes(w.q(queue), 0, 0)
+
+
+def test_deliveries_that_expire_when_they_come_back_die_in_their_order():
+    with world() as w:
+        channel = w.channel(confirm=True)
+        channel.declare(w.q('dead'))
+        channel.declare(w.q(), to(w.q('dead'), x_message_ttl=0))
+        consumer = w.channel()
+        consumer.consume(w.q())
+        for body in 'abc':
+            channel.put('', w.q(), body)
+        consumer.deliveries('a', 'b', 'c')
+        consumer.nack(0, multiple=True)
+        for body in 'abc':
+            arrives(channel, w.q('dead'), body)
+
+
 # ---- restarts --------------------------------------------------------------------------------
 
 def test_times_go_on_over_a_restart():

@@ -28,7 +28,7 @@ import tempfile
 import time
 
 TREE = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
-START_BOUND_S = 15
+START_BOUND_S = 60          # a busy machine is no failure; who measures a start does it otherwise
 STOP_BOUND_S = 30
 SANITIZER_MARKS = re.compile(r'ERROR: (Address|Leak|Thread|Memory)Sanitizer|runtime error: ')
 

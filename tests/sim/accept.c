@@ -107,7 +107,7 @@ static void accept_confirm(struct sim *sim, struct m_channel *channel, uint64_t 
              channel->n_confirms);
     if (!multiple && tag != channel->n_confirmed + 1)
         FAIL(sim, "a confirm out of order");
-    if (channel->n_returns)
+    if (channel->n_returns && tag >= channel->return_tag)
         FAIL(sim, "a confirm before its basic.return");
     for (; channel->n_confirmed < tag; channel->n_confirmed++) {
         const struct m_confirm *confirm = &channel->confirms[channel->n_confirmed];
@@ -245,6 +245,11 @@ static void accept_octets(struct sim *sim, const struct message *message,
     accept_properties(sim, message_properties(message), known, returned);
 }
 
+static bool counts_returns(const struct m_queue *queue)
+{
+    return queue->given.quorum || queue->settings.delivery_limit >= 0;
+}
+
 /* The first ready message of a queue, which must be this one, with this flag. */
 static struct m_entry *accept_head(struct sim *sim, struct m_queue *queue,
                                    const struct message *message, bool redelivered)
@@ -258,7 +263,7 @@ static struct m_entry *accept_head(struct sim *sim, struct m_queue *queue,
         FAIL(sim, "m%u from queue '%s', whose first message is m%u", id, queue->name,
              head->message->id);
     accept_octets(sim, message, head->message,
-                  queue->settings.delivery_limit >= 0 ? head->returned : 0);
+                  counts_returns(queue) ? head->returned : 0);
     if (head->expires_ms && head->gone_ms < sim_wall_ms(sim))
         FAIL(sim, "m%u is handed out though it has expired", id);
     if (head->redelivered != SEEN_UNKNOWN && (head->redelivered == SEEN_BEFORE) != redelivered)
@@ -277,10 +282,14 @@ static void accept_turn(struct sim *sim, const struct m_consumer *consumer)
         if (other == consumer || other->queue != consumer->queue || other->awaits_ok ||
             !model_able(other))
             continue;
+        if (other->channel != consumer->channel &&
+            (other->channel->had_global || consumer->channel->had_global))
+            continue; /* a channel offers what it has room for to its own consumers in turn */
         if (other->priority > consumer->priority)
             FAIL(sim, "consumer '%s' of channel c%u.%u has a higher priority", other->tag,
                  other->channel->connection->number, other->channel->number);
-        if (other->priority == consumer->priority && other->turn_high < consumer->turn_low)
+        if (!consumer->channel->had_global && other->priority == consumer->priority &&
+            other->turn_high < consumer->turn_low)
             FAIL(sim, "it is the turn of consumer '%s' of channel c%u.%u", other->tag,
                  other->channel->connection->number, other->channel->number);
     }
@@ -333,6 +342,9 @@ static void accept_return(struct sim *sim, struct m_channel *channel,
     accept_octets(sim, message, known, 0);
     if (channel->n_returns == 0 || channel->returns[0] != known)
         FAIL(sim, "m%u is returned for no reason", known->id);
+    if (channel->mode == MODE_CONFIRM && channel->n_confirmed + 1 < channel->return_tag &&
+        channel->confirms[channel->n_confirmed].commit <= sim->durable)
+        FAIL(sim, "a basic.return before the confirm of an earlier publish");
     if (back->reply_code != 312 || !amqp_str_equal(back->reply_text, AMQP_STR("NO_ROUTE")))
         FAIL(sim, "a basic.return with another code or text than 312, NO_ROUTE");
     channel->n_returns--;

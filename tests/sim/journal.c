@@ -123,9 +123,10 @@ static void change_entry(struct m_queue *queue, const struct journal_record *rec
 
     if (!entry)
         return;
-    if (record->what == JOURNAL_COUNT) {
+    if (record->what == JOURNAL_DELIVER || record->what == JOURNAL_COUNT) {
         entry->redelivered = SEEN_BEFORE;
-        entry->returned = ((const struct m_entry *)record->copy)->returned;
+        if (record->what == JOURNAL_COUNT)
+            entry->returned = ((const struct m_entry *)record->copy)->returned;
         return;
     }
     queue->n_entries--;
@@ -172,6 +173,7 @@ static void apply(struct journal *journal, const struct journal_record *record)
         enqueue(queue, record->copy);
         return;
     case JOURNAL_SETTLE:
+    case JOURNAL_DELIVER:
     case JOURNAL_COUNT:
         if (queue)
             change_entry(queue, record);

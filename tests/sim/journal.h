@@ -30,7 +30,8 @@ enum journal_what {
     JOURNAL_DELETE_POLICY,
     JOURNAL_ENQUEUE,
     JOURNAL_SETTLE,
-    JOURNAL_COUNT, /* it was requeued: known to be redelivered */
+    JOURNAL_DELIVER, /* it was handed out: known to be redelivered */
+    JOURNAL_COUNT, /* it was requeued: likewise, and how often */
 };
 
 struct journal_record {

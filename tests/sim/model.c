@@ -333,11 +333,9 @@ bool model_able(const struct m_consumer *consumer)
         return false;
     if (consumer->queue->settings.single_active && consumer->queue->active != consumer->id)
         return false;
-    if (consumer->no_ack)
-        return true;
-    if (consumer->prefetch && consumer->unacked >= consumer->prefetch)
-        return false;
-    return !channel->prefetch_global || channel->global_unacked < channel->prefetch_global;
+    if (channel->prefetch_global && channel->global_unacked >= channel->prefetch_global)
+        return false; /* no-ack consumers wait too */
+    return consumer->no_ack || !consumer->prefetch || consumer->unacked < consumer->prefetch;
 }
 
 void model_refresh(struct sim *sim)

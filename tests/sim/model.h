@@ -180,6 +180,7 @@ struct m_channel {
     enum m_channel_mode mode;
     bool flow;
     uint16_t prefetch_default, prefetch_global;
+    bool had_global; /* a shared limit, perhaps earlier: its consumers' turns are the channel's affair */
     uint32_t global_unacked;
     uint64_t next_delivery_tag;
     struct m_delivery *deliveries; /* by tag */
@@ -203,6 +204,7 @@ struct m_channel {
     unsigned n_cancels;
     struct m_message *returns[64];
     unsigned n_returns;
+    size_t return_tag; /* of the publish whose return is due; several only of a transaction */
 };
 
 enum m_connection_state { CONNECTION_IS_GONE, CONNECTION_IS_NEW, CONNECTION_IS_OPEN,
@@ -252,6 +254,7 @@ struct m_arrived {
     uint64_t sequence; /* the broker's choice: larger than those in the queue */
     uint32_t message;  /* id */
     bool refused;
+    uint64_t heavy_bytes; /* of heavy messages that the broker has in memory (see audit.c) */
     bool anyway; /* it is a dead letter that was refused just before, and is taken all the same */
 };
 
@@ -294,6 +297,7 @@ struct sim {
     unsigned features;      /* enum feature: what else it is about */
     unsigned burst;         /* messages in a row at most, when some are published in a row */
     uint32_t resident_messages, resident_bytes; /* of a queue; more of them leave memory */
+    uint64_t queue_memory;                      /* the same, of what is not stored too */
     uint32_t discards;                          /* of a queue, being read */
     uint32_t work;                              /* of methods and tasks, in a turn */
     /* the real thing (world.c) */
@@ -330,6 +334,7 @@ struct sim {
     bool paging;                 /* memory is low: transient messages may leave it */
     struct m_arrivals arrivals;
     struct m_connection *closing;
+    unsigned expired_returns;    /* given back after their time; the broker is about to say so */
     struct m_letter *letters;    /* in the order in which they were noted */
     struct m_message **copies;   /* that are dead letters */
     size_t n_copies, copies_capacity;

@@ -63,6 +63,7 @@ void model_deliver(struct sim *sim, struct m_channel *channel, struct m_consumer
         return;
     }
     entry->out = true;
+    journal_entry(sim, JOURNAL_DELIVER, queue, entry);
     add_delivery(channel, &delivery);
     if (consumer)
         consumer->unacked++;
@@ -104,6 +105,11 @@ void model_settle_now(struct sim *sim, struct m_channel *channel,
     entry->returned++;
     if (queue->settings.delivery_limit >= 0 && entry->returned > queue->settings.delivery_limit) {
         give_up(sim, queue, entry, DEAD_LETTER_DELIVERY_LIMIT);
+        return;
+    }
+    if (entry->expires_ms && entry->gone_ms <= sim_wall_ms(sim)) {
+        sim->expired_returns++;
+        give_up(sim, queue, entry, DEAD_LETTER_EXPIRED);
         return;
     }
     entry->out = false;
@@ -156,6 +162,7 @@ void model_recover(struct sim *sim, struct m_channel *channel)
 void model_set_global_prefetch(struct m_channel *channel, uint16_t count)
 {
     channel->prefetch_global = count;
+    channel->had_global = channel->had_global || count;
     channel->global_unacked = 0;
     for (size_t i = 0; i < channel->n_deliveries; i++)
         channel->global_unacked += channel->deliveries[i].counted = count != 0;
@@ -195,6 +202,7 @@ void model_close_channel(struct sim *sim, struct m_channel *channel)
     channel->mode = MODE_PLAIN;
     channel->flow = true;
     channel->prefetch_default = channel->prefetch_global = 0;
+    channel->had_global = false;
     channel->next_delivery_tag = 1;
     channel->n_confirms = channel->n_confirmed = 0;
     channel->n_commits = 0;

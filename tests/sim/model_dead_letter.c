@@ -126,6 +126,8 @@ void model_letters_end(struct sim *sim)
 {
     struct m_letter *letter;
 
+    if (sim->expired_returns)
+        history_fail(&sim->history, "a message that came back after its time did not expire");
     if (sim->arrivals.count)
         history_fail(&sim->history, "m%u did not arrive", sim->arrivals.list[0].message->id);
     if (dead_letter_pending(sim->broker))

@@ -43,6 +43,16 @@ static void check_reason(struct sim *sim, struct m_queue *queue, const struct m_
                  discard->queue);
 }
 
+/* The model was told by what the client did: it rejected the message, or gave it back too late. */
+static bool is_known(struct sim *sim, const struct m_entry *entry, enum dead_letter_reason reason)
+{
+    if (reason == DEAD_LETTER_EXPIRED && !entry && sim->expired_returns) {
+        sim->expired_returns--;
+        return true;
+    }
+    return reason == DEAD_LETTER_REJECTED || reason == DEAD_LETTER_DELIVERY_LIMIT;
+}
+
 void model_discard(struct sim *sim, const struct m_discard *discard)
 {
     struct m_queue *queue = model_queue(sim, discard->queue);
@@ -54,8 +64,8 @@ void model_discard(struct sim *sim, const struct m_discard *discard)
     sim->events++;
     if (discard->deleted)
         return;
-    if (discard->reason == DEAD_LETTER_REJECTED || discard->reason == DEAD_LETTER_DELIVERY_LIMIT) {
-        if (!discard->at_once) /* the model was told by what the client did */
+    if (is_known(sim, entry, discard->reason)) {
+        if (!discard->at_once)
             model_letter_waits(sim, discard);
         return;
     }

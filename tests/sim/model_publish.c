@@ -14,6 +14,7 @@ static void expect_return(struct sim *sim, struct m_channel *channel, struct m_m
     if (channel->n_returns == N_ELEMENTS(channel->returns))
         history_fail(&sim->history, "more returns than the model holds");
     channel->returns[channel->n_returns++] = message;
+    channel->return_tag = channel->n_confirms + 1;
 }
 
 bool model_expect_arrival(struct sim *sim, struct m_message *message, uint32_t queue)
@@ -79,8 +80,12 @@ static uint8_t level_of(const struct m_queue *queue, const struct m_message *mes
 }
 
 static void push(struct sim *sim, struct m_queue *queue, struct m_message *message,
-                 uint64_t sequence)
+                 const struct m_arrived *arrived)
 {
+    uint64_t sequence = arrived->sequence;
+    uint64_t memory_bytes =
+        queue_ready_bytes(queue) + (uint64_t)queue_ready(queue) * BOUND_MESSAGE_OVERHEAD_BYTES;
+    bool is_full = memory_bytes + arrived->heavy_bytes >= sim->queue_memory;
     bool stored = queue->durable && (message->persistent || queue->given.quorum);
     struct m_entry *entry;
     unsigned shift = sim->paging ? BOUND_PAGING_SHIFT : 0;
@@ -96,8 +101,8 @@ static void push(struct sim *sim, struct m_queue *queue, struct m_message *messa
                                .message = message,
                                .level = level_of(queue, message),
                                .stored = stored,
-                               .paged = sim->paging && !stored && is_long,
-                               .cold = is_long && (sim->paging || stored) };
+                               .paged = !stored && (is_full || (sim->paging && is_long)),
+                               .cold = is_full || (is_long && (sim->paging || stored)) };
     set_expiry(sim, queue, entry);
     sim->arrivals.stored |= entry->stored;
     sim->large |= store_open_bytes(sim->store) > MODEL_LARGE_BYTES;
@@ -146,7 +151,7 @@ void model_arrive(struct sim *sim, const struct m_arrived *arrived)
     history_add(&sim->history, "  m%u %s queue '%s'", arrived->message,
                 arrived->refused ? "is refused by" : "enters", arrived->queue);
     if (arrived->anyway) {
-        push(sim, queue, sim->arrivals.refused_last, arrived->sequence);
+        push(sim, queue, sim->arrivals.refused_last, arrived);
         sim->arrivals.stored = false; /* no publisher waits for a dead letter */
         return;
     }
@@ -158,7 +163,7 @@ void model_arrive(struct sim *sim, const struct m_arrived *arrived)
         model_give_up(sim, queue, &(struct m_letter){ .entry = { .message = message },
                                                       .reason = DEAD_LETTER_MAXLEN });
     if (!arrived->refused)
-        push(sim, queue, message, arrived->sequence);
+        push(sim, queue, message, arrived);
     (void)all_arrived(sim);
 }
 

@@ -41,6 +41,25 @@ static uint32_t id_of(const struct message *message)
     return client_body_id(message_body(message), message->body_bytes);
 }
 
+/* Before the message that is the last one now came. */
+static uint64_t heavy_before(struct queue *queue, const struct message *message, uint8_t priority)
+{
+    const struct queue_entry *entry =
+        ready_find(&queue->ready, priority, queue->next_sequence - 1);
+    uint64_t heavy_bytes = queue->ready.heavy_bytes;
+
+    if (entry && (entry->flags & ENTRY_RESIDENT) && message->heavy)
+        heavy_bytes -= message_memory_bytes(message) - message->body_bytes;
+    return heavy_bytes;
+}
+
+/* The level that it has gone to. */
+static uint8_t level_of(const struct queue *queue, const struct message *message)
+{
+    return message->priority < queue->settings->max_priority ? message->priority
+                                                             : queue->settings->max_priority;
+}
+
 int __wrap_queue_push(struct queue *queue, struct message *message, struct push_outcome *outcome)
 {
     struct push_outcome before = *outcome;
@@ -53,6 +72,8 @@ int __wrap_queue_push(struct queue *queue, struct message *message, struct push_
                                   .queue = queue->destination.name.data,
                                   .sequence = queue->next_sequence - 1,
                                   .message = id_of(message),
+                                  .heavy_bytes = heavy_before(queue, message,
+                                                              level_of(queue, message)),
                                   .refused = outcome->refused });
     outcome->refused |= before.refused;
     return rc;
@@ -67,6 +88,8 @@ int __wrap_queue_push_anyway(struct queue *queue, struct message *message,
         model_arrive(watched, &(struct m_arrived){ .queue = queue->destination.name.data,
                                                    .sequence = queue->next_sequence - 1,
                                                    .message = id_of(message),
+                                                   .heavy_bytes = heavy_before(
+                                                       queue, message, level_of(queue, message)),
                                                    .anyway = true });
     return rc;
 }

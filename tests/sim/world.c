@@ -102,6 +102,7 @@ static void open_broker(struct sim *sim)
                                         .discards_max = sim->discards,
                                         .resident_bytes_max = sim->resident_bytes,
                                         .work_a_turn = sim->work,
+                                        .queue_memory_max = sim->queue_memory,
                                         .log = log_line,
                                         .log_context = sim };
     struct store_options options = store_options_default();

@@ -93,6 +93,13 @@ void store_poll(struct store *store)
     (void)store;
 }
 
+int store_lost(const struct store *store, const char **ret_text)
+{
+    (void)store;
+    (void)ret_text;
+    return 0;
+}
+
 int connection_new(struct broker *broker, const struct channel_ops *ops, void *peer,
                    const struct connection_origin *origin, struct connection **ret_connection)
 {

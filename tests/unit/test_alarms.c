@@ -14,7 +14,9 @@ static struct loop *loop;
 static struct alarms *alarms;
 static uint64_t now_ms, free_bytes;
 static int free_error;
-static unsigned changes, looks, asked, trims;
+static unsigned changes, looks, asked, trims, give_ups, unfinished;
+static void (*on_growth)(void *context);
+static void *on_growth_context;
 static bool raised, memory_raised, paging;
 static uint64_t resident_bytes, used_bytes, worked_us, trim_frees_bytes;
 
@@ -53,6 +55,13 @@ void store_poll(struct store *store)
     (void)store;
 }
 
+int store_lost(const struct store *store, const char **ret_text)
+{
+    (void)store;
+    (void)ret_text;
+    return 0;
+}
+
 void broker_set_paging(struct broker *broker, bool low)
 {
     (void)broker;
@@ -72,6 +81,22 @@ void broker_set_alarm(struct broker *broker, enum broker_alarm alarm, bool is_ra
     ck_assert_int_ne(raised, is_raised);
     raised = is_raised;
     changes++;
+}
+
+void broker_watch_memory(struct broker *broker, void (*look)(void *context), void *context)
+{
+    (void)broker;
+    on_growth = look;
+    on_growth_context = context;
+}
+
+bool broker_give_up_unfinished(struct broker *broker, uint64_t keep_bytes)
+{
+    (void)broker;
+    ck_assert(memory_raised);
+    ck_assert_uint_eq(keep_bytes, LIMIT_BYTES / BOUND_UNFINISHED_DIVISOR);
+    give_ups++;
+    return unfinished > 0 && --unfinished > 0;
 }
 
 static int imagined_disk(const char *directory, uint64_t *ret_bytes)
@@ -132,7 +157,7 @@ static void setup(void)
     now_ms = 5000;
     free_bytes = LIMIT_BYTES;
     free_error = 0;
-    changes = looks = asked = trims = 0;
+    changes = looks = asked = trims = give_ups = unfinished = 0;
     raised = memory_raised = paging = false;
     resident_bytes = used_bytes = worked_us = trim_frees_bytes = 0;
     ck_assert_int_eq(loop_new((struct broker *)&now_ms, &loop), 0);
@@ -212,6 +237,82 @@ START_TEST(test_the_allocator_is_asked_only_past_a_limit)
     ck_assert_uint_eq(asked, 1);
     ck_assert(!memory_raised);
     ck_assert(!paging);
+}
+END_TEST
+
+/* The broker has allocated so much that it asks for a look. */
+static void grow(void)
+{
+    on_growth(on_growth_context);
+}
+
+START_TEST(test_alarm_is_raised_within_the_second_when_memory_grows)
+{
+    start();
+    used_bytes = LIMIT_BYTES / 2 + 1;
+    grow();
+    ck_assert(paging);
+    ck_assert(!memory_raised);
+    used_bytes = LIMIT_BYTES;
+    grow();
+    ck_assert(!memory_raised);
+    used_bytes++;
+    grow();
+    ck_assert(memory_raised);
+    used_bytes = 0;
+    grow();
+    ck_assert(memory_raised); /* it is cleared by the second */
+    ck_assert(paging);
+    second();
+    ck_assert(!memory_raised);
+    ck_assert(!paging);
+}
+END_TEST
+
+START_TEST(test_growth_asks_the_allocator_only_as_the_process_grows)
+{
+    resident_bytes = LIMIT_BYTES + 1; /* most of it freed */
+    start();
+    ck_assert_uint_eq(asked, 1);
+    for (unsigned i = 0; i < 10; i++)
+        grow();
+    ck_assert_uint_eq(asked, 1);
+    resident_bytes += BOUND_MEMORY_LOOK_BYTES - 1;
+    grow();
+    ck_assert_uint_eq(asked, 1);
+    resident_bytes++;
+    used_bytes = LIMIT_BYTES + 1;
+    grow();
+    ck_assert_uint_eq(asked, 2);
+    ck_assert(memory_raised);
+    grow();
+    ck_assert_uint_eq(asked, 2); /* nothing is left to raise */
+}
+END_TEST
+
+START_TEST(test_unfinished_messages_are_given_up_while_the_alarm_is_raised)
+{
+    start();
+    second();
+    ck_assert_uint_eq(give_ups, 0);
+    used_bytes = LIMIT_BYTES + 1;
+    unfinished = 3; /* calls until there are none */
+    second();
+    ck_assert_uint_eq(give_ups, 1);
+    now_ms += 10;
+    loop_turn(loop, true);
+    ck_assert_uint_eq(give_ups, 2);
+    now_ms += 10;
+    loop_turn(loop, true);
+    ck_assert_uint_eq(give_ups, 3);
+    now_ms += 10;
+    loop_turn(loop, true);
+    ck_assert_uint_eq(give_ups, 3);
+    second();
+    ck_assert_uint_eq(give_ups, 4);
+    used_bytes = 0;
+    second();
+    ck_assert_uint_eq(give_ups, 4);
 }
 END_TEST
 
@@ -295,6 +396,9 @@ int main(void)
     tcase_add_test(tcase, test_full_disk_is_seen_before_the_first_client);
     tcase_add_test(tcase, test_it_looks_once_a_second_and_speaks_of_changes_only);
     tcase_add_test(tcase, test_memory_alarm_follows_what_is_in_use);
+    tcase_add_test(tcase, test_alarm_is_raised_within_the_second_when_memory_grows);
+    tcase_add_test(tcase, test_growth_asks_the_allocator_only_as_the_process_grows);
+    tcase_add_test(tcase, test_unfinished_messages_are_given_up_while_the_alarm_is_raised);
     tcase_add_test(tcase, test_the_allocator_is_asked_only_past_a_limit);
     tcase_add_test(tcase, test_memory_is_given_back_once_when_a_burst_is_over);
     tcase_add_test(tcase, test_giving_back_is_tried_less_often_where_it_is_of_little_use);

@@ -262,6 +262,23 @@ static const struct {
       "x-death=A[F{count=l1 queue=Ssrc reason=Srejected}]" LAST("", "src", "rejected") },
     { "x-death=A[F{queue=Ssrc reason=Srejected} F{queue=Ssrc reason=Srejected count=I4}]", NULL,
       "x-death=A[F{count=l3 queue=Ssrc reason=Srejected}]" LAST("", "src", "rejected") },
+    { "x-death=A[F{queue=Sother reason=Srejected} F{queue=Ssrc reason=Srejected}]", NULL,
+      "x-death=A[F{count=l2 queue=Ssrc reason=Srejected} "
+      "F{count=l1 queue=Sother reason=Srejected}]" LAST("", "src", "rejected") },
+    { "x-death=A[F{queue=Ssrc reason=Srejected count=T5}]", NULL,
+      "x-death=A[F{count=l6 queue=Ssrc reason=Srejected}]" LAST("", "src", "rejected") },
+    /* entries that the event is not about become one, too */
+    { "x-death=A[F{z=I1 queue=Sa reason=Sexpired} F{queue=Sb reason=Sexpired count=I2 n=I1} "
+      "F{z=I2 queue=Sa reason=Sexpired count=I9} F{queue=Sb reason=Sexpired n=I2}]", NULL,
+      "x-death=A[F{" FRESH_SORTED "} F{count=l2 z=I1 queue=Sa reason=Sexpired} "
+      "F{queue=Sb reason=Sexpired count=I2 n=I1}]" LAST("", "src", "rejected") },
+    { "x-death=A[F{n=I1} F{queue=Ssrc} F{n=I2} F{reason=Srejected} F{queue=Ssrc n=I3}]", NULL,
+      "x-death=A[F{" FRESH_SORTED "} F{count=l2 n=I1} F{count=l2 queue=Ssrc} "
+      "F{count=l1 reason=Srejected}]" LAST("", "src", "rejected") },
+    { "x-death=A[F{queue=I5 reason=l1} F{queue=l5 reason=I1} F{queue=T5 reason=l0} "
+      "F{queue=S5 reason=l1}]", NULL,
+      "x-death=A[F{" FRESH_SORTED "} F{count=l2 queue=I5 reason=l1} F{count=l1 queue=T5 reason=l0} "
+      "F{count=l1 queue=S5 reason=l1}]" LAST("", "src", "rejected") },
     { "x-death=A[]", NULL, "x-death=A[F{" FRESH_SORTED "}]" LAST("", "src", "rejected") },
     { "x-death=A[F{}]", NULL, "x-death=A[F{" FRESH_SORTED "} F{}]" LAST("", "src", "rejected") },
     { "x-death=A[F{reason=Srejected count=I3}]", NULL,
@@ -292,6 +309,53 @@ START_TEST(test_history_is_written_as_rabbitmq_does)
                                       .expiration = history_case[_i].expiration });
     message = died(message, "src", DEAD_LETTER_REJECTED, NULL);
     ck_assert_str_eq(headers_text(message), history_case[_i].expected);
+    message_unref(message);
+}
+END_TEST
+
+/* @n entries about @n_queues queues in turn, none of them with a count. */
+static struct message *with_entries(unsigned n, unsigned n_queues)
+{
+    struct message *empty = sample((struct sample){ .headers = NULL });
+    struct amqp_table_writer writer = { 0 };
+    size_t array = amqp_table_begin_array(&writer, "x-death"), entry;
+    struct amqp_properties properties = { .flags = AMQP_PROPERTY_HEADERS };
+    struct message *message;
+
+    for (unsigned i = 0; i < n; i++) {
+        entry = amqp_table_begin_table(&writer, NULL);
+        amqp_table_put_int(&writer, "queue", i % n_queues);
+        amqp_table_end(&writer, entry);
+    }
+    amqp_table_end(&writer, array);
+    properties.headers = amqp_table_written(&writer);
+    ck_assert_int_eq(message_with_properties(empty, message_parts(empty), &properties, &message),
+                     0);
+    amqp_table_writer_release(&writer);
+    message_unref(empty);
+    return message;
+}
+
+/* Comparing each entry with each other would take Check's time limit. */
+START_TEST(test_history_of_many_forged_entries_is_merged)
+{
+    enum { N_ENTRIES = 30000, N_QUEUES = 15000 };
+    struct message *message =
+        died(with_entries(N_ENTRIES, N_QUEUES), "src", DEAD_LETTER_REJECTED, NULL);
+    struct amqp_value deaths, death, value;
+    struct amqp_table_iter iter;
+
+    ck_assert(amqp_table_get(properties_of(message).headers, AMQP_STR("x-death"), &deaths));
+    iter = amqp_table_begin(deaths.table);
+    ck_assert(amqp_array_next(&iter, &death)); /* of the event */
+    for (int i = 0; i < N_QUEUES; i++) {
+        ck_assert(amqp_array_next(&iter, &death));
+        ck_assert(amqp_table_get(death.table, AMQP_STR("queue"), &value));
+        ck_assert_int_eq(value.integer, i);
+        ck_assert(amqp_table_get(death.table, AMQP_STR("count"), &value));
+        ck_assert_int_eq(value.integer, N_ENTRIES / N_QUEUES);
+    }
+    ck_assert(!amqp_array_next(&iter, &death));
     message_unref(message);
 }
 END_TEST
@@ -759,6 +823,7 @@ static TCase *pure_cases(void)
 
     tcase_add_loop_test(tcase, test_history_is_written_as_rabbitmq_does, 0,
                         (int)N_ELEMENTS(history_case));
+    tcase_add_test(tcase, test_history_of_many_forged_entries_is_merged);
     tcase_add_test(tcase, test_first_event_has_these_octets);
     tcase_add_test(tcase, test_history_counts_up_in_the_retry_pattern);
     tcase_add_test(tcase, test_time_is_that_of_the_first_event);

@@ -187,7 +187,7 @@ START_TEST(test_request_carries_the_channels_name)
     mine = rewritten(&channel);
     theirs = rewritten(&other);
     ck_assert(direct_reply_is_name(reply_to(mine)));
-    ck_assert_uint_eq(reply_to(mine).size, strlen(DIRECT_REPLY_NAME ".") + 22);
+    ck_assert_uint_eq(reply_to(mine).size, strlen(DIRECT_REPLY_NAME ".") + 24 + 1 + 24);
     ck_assert(!amqp_str_equal(reply_to(mine), reply_to(theirs)));
     ck_assert_ptr_eq(direct_reply_find(broker, reply_to(mine)), &channel);
     ck_assert_ptr_eq(direct_reply_find(broker, reply_to(theirs)), &other);

@@ -487,20 +487,33 @@ START_TEST(test_marks_and_counts_are_recovered)
 }
 END_TEST
 
-START_TEST(test_delivered_mark_alone_makes_no_commit)
+START_TEST(test_delivered_mark_is_a_change_of_the_open_commit)
 {
     declare(0);
     enqueue(queue_ids[0], 1, append("m"));
+    enqueue(queue_ids[0], 2, append("m"));
     commit();
     store_mark_delivered(store, queue_ids[0], 1);
-    ck_assert_uint_eq(store_open_bytes(store), 0);
+    ck_assert_uint_gt(store_open_bytes(store), 0);
     commit();
-    ck_assert_uint_eq(durable, 1);
-    enqueue(queue_ids[0], 2, append("m"));
-    commit(); /* it rides along */
+    ck_assert_uint_eq(durable, 2);
     reopen();
     ck_assert(recovered.entries[0][0].delivered);
     ck_assert(!recovered.entries[0][1].delivered);
+}
+END_TEST
+
+START_TEST(test_delivered_mark_that_is_known_is_no_change)
+{
+    declare(0);
+    enqueue(queue_ids[0], 1, append("m"));
+    enqueue(queue_ids[0], 2, append("m"));
+    store_mark_delivered(store, queue_ids[0], 2);
+    commit();
+    store_mark_delivered(store, queue_ids[0], 2);
+    store_mark_delivered(store, queue_ids[0], 1);
+    store_mark_delivered(store, queue_ids[1], 1); /* has no entries */
+    ck_assert_uint_eq(store_open_bytes(store), 0);
 }
 END_TEST
 
@@ -1026,7 +1039,8 @@ static TCase *plain_case(void)
     tcase_add_test(tcase, test_settling_in_order_writes_a_watermark_and_no_page);
     tcase_add_test(tcase, test_settling_out_of_order_writes_a_page_that_goes_with_its_run);
     tcase_add_test(tcase, test_marks_and_counts_are_recovered);
-    tcase_add_test(tcase, test_delivered_mark_alone_makes_no_commit);
+    tcase_add_test(tcase, test_delivered_mark_is_a_change_of_the_open_commit);
+    tcase_add_test(tcase, test_delivered_mark_that_is_known_is_no_change);
     tcase_add_test(tcase, test_sequences_of_settled_entries_may_be_used_again_after_recovery);
     tcase_add_test(tcase, test_one_straggler_does_not_collect_runs_behind_it);
     tcase_add_loop_test(tcase, test_forgotten_queue_leaves_nothing_and_takes_nothing_of_others, 0,

@@ -23,6 +23,11 @@ struct fake {
     int apply_error;   /* what the next apply() returns */
     unsigned writes, applies, syncs, reopens;
     unsigned unapplied, unapplied_max;
+    unsigned tidied;
+    enum store_backend_state state;
+    bool abandoned; /* apply() fails then, held or not */
+    void (*backend_changed)(void *context);
+    void *context;
 };
 
 static struct fake fake;
@@ -54,9 +59,9 @@ static int fake_apply(struct store_backend *backend, struct store_fault *fault)
 
     (void)backend;
     (void)pthread_mutex_lock(&fake.lock);
-    while (fake.hold)
+    while (fake.hold && !fake.abandoned)
         (void)pthread_cond_wait(&fake.changed, &fake.lock);
-    rc = fake.apply_error;
+    rc = fake.abandoned ? -EIO : fake.apply_error;
     fake.apply_error = 0;
     fake.applies++;
     fake.unapplied--;
@@ -86,9 +91,67 @@ static int fake_reopen(struct store_backend *backend, struct store_fault *fault)
     return 0;
 }
 
+static enum store_backend_state fake_look(struct store_backend *backend, int *ret_error,
+                                          struct store_fault *fault)
+{
+    enum store_backend_state state;
+
+    (void)backend;
+    (void)pthread_mutex_lock(&fake.lock);
+    state = fake.state;
+    (void)pthread_mutex_unlock(&fake.lock);
+    if (state == STORE_BACKEND_WELL)
+        return state;
+    *ret_error = -ENOSPC;
+    (void)snprintf(fault->text, sizeof fault->text, "in state %d", (int)state);
+    return state;
+}
+
+static void fake_watch(struct store_backend *backend, void (*changed)(void *context),
+                       void *context)
+{
+    (void)backend;
+    fake.backend_changed = changed;
+    fake.context = context;
+}
+
+static void fake_tidy(struct store_backend *backend)
+{
+    (void)backend;
+    (void)pthread_mutex_lock(&fake.lock);
+    fake.tidied++;
+    (void)pthread_cond_broadcast(&fake.changed);
+    (void)pthread_mutex_unlock(&fake.lock);
+}
+
+static void fake_abandon(struct store_backend *backend)
+{
+    (void)backend;
+    (void)pthread_mutex_lock(&fake.lock);
+    fake.abandoned = true;
+    (void)pthread_cond_broadcast(&fake.changed);
+    (void)pthread_mutex_unlock(&fake.lock);
+}
+
 static const struct store_backend_ops fake_ops = {
-    .write = fake_write, .apply = fake_apply, .sync = fake_sync, .reopen = fake_reopen
+    .write = fake_write,
+    .apply = fake_apply,
+    .sync = fake_sync,
+    .reopen = fake_reopen,
+    .look = fake_look,
+    .watch = fake_watch,
+    .tidy = fake_tidy,
+    .abandon = fake_abandon,
 };
+
+/* The backend's state changes, and it says so. */
+static void set_state(enum store_backend_state state)
+{
+    (void)pthread_mutex_lock(&fake.lock);
+    fake.state = state;
+    (void)pthread_mutex_unlock(&fake.lock);
+    fake.backend_changed(fake.context);
+}
 
 static void start(enum store_sync sync)
 {
@@ -102,6 +165,15 @@ static void start(enum store_sync sync)
     waker.fd = eventfd(0, EFD_NONBLOCK);
     ck_assert_int_ge(waker.fd, 0);
     ck_assert_int_eq(store_committer_start(&fake.backend, &options, &waker, &committer), 0);
+}
+
+static int stop(void)
+{
+    bool ended;
+    int rc = store_committer_stop(committer, &ended);
+
+    ck_assert(ended);
+    return rc;
 }
 
 static void submit(unsigned number, size_t n_ops)
@@ -165,7 +237,7 @@ START_TEST(test_what_is_durable_is_told_before_it_is_applied)
     ck_assert_uint_eq(collect().applied, 0);
     hold(false);
     wait_applied(2);
-    ck_assert_int_eq(store_committer_stop(committer), 0);
+    ck_assert_int_eq(stop(), 0);
     ck_assert_uint_eq(fake.applies, 2);
 }
 END_TEST
@@ -184,7 +256,7 @@ START_TEST(test_writes_wait_for_the_applier_at_their_bound)
         wait_for(&fake.syncs, 1);
     hold(false);
     wait_applied(COMMITS);
-    ck_assert_int_eq(store_committer_stop(committer), 0);
+    ck_assert_int_eq(stop(), 0);
     ck_assert_uint_eq(fake.writes, COMMITS);
     ck_assert_uint_eq(fake.applies, COMMITS);
     ck_assert_uint_le(fake.unapplied_max, 3);
@@ -201,7 +273,7 @@ START_TEST(test_small_writes_are_applied_in_order_with_large_ones)
         submit(number, number % 3 ? 1 : OPS);
         commits[number].bytes = 100;
     }
-    ck_assert_int_eq(store_committer_stop(committer), 0);
+    ck_assert_int_eq(stop(), 0);
     ck_assert_uint_eq(fake.applies, fake.writes);
     ck_assert_uint_eq(fake.unapplied, 0);
 }
@@ -222,7 +294,57 @@ START_TEST(test_refused_write_is_told_and_not_written_again)
     submit(2, OPS);
     wait_applied(2);
     ck_assert_int_eq(collect().stalled, 0);
-    ck_assert_int_eq(store_committer_stop(committer), 0);
+    ck_assert_int_eq(stop(), 0);
+    ck_assert_uint_eq(fake.writes, 2);
+}
+END_TEST
+
+START_TEST(test_backend_that_is_short_of_room_is_told_tidied_and_written_to)
+{
+    start(STORE_SYNC_COMMIT);
+    set_state(STORE_BACKEND_SHORT);
+    ck_assert_int_eq(collect().stalled, -ENOSPC);
+    submit(1, OPS);
+    wait_applied(1);
+    ck_assert_int_eq(collect().stalled, -ENOSPC); /* a write that worked does not end it */
+    wait_for(&fake.tidied, fake.tidied + 1);
+    (void)pthread_mutex_lock(&fake.lock);
+    fake.state = STORE_BACKEND_WELL; /* which is found without being told */
+    (void)pthread_mutex_unlock(&fake.lock);
+    while (collect().stalled)
+        ;
+    ck_assert_int_eq(stop(), 0);
+    ck_assert(!fake.abandoned);
+}
+END_TEST
+
+START_TEST(test_stop_logs_all_and_abandons_a_backend_that_is_stuck)
+{
+    unsigned number;
+
+    start(STORE_SYNC_COMMIT);
+    hold(true);
+    set_state(STORE_BACKEND_STUCK);
+    ck_assert_int_eq(collect().stalled, -ENOSPC);
+    for (number = 1; number <= COMMITS; number++)
+        submit(number, OPS);
+    ck_assert_int_eq(stop(), 0);
+    ck_assert(fake.abandoned);
+    ck_assert_uint_eq(fake.writes, COMMITS);
+}
+END_TEST
+
+START_TEST(test_backend_that_is_lost_is_told_and_abandoned_at_once)
+{
+    start(STORE_SYNC_COMMIT);
+    hold(true);
+    submit(1, OPS);
+    set_state(STORE_BACKEND_LOST);
+    ck_assert_int_eq(collect().lost, -ENOSPC);
+    ck_assert_str_eq(collect().lost_fault.text, "in state 3");
+    submit(2, OPS);
+    ck_assert_int_eq(stop(), 0);
+    ck_assert(fake.abandoned);
     ck_assert_uint_eq(fake.writes, 2);
 }
 END_TEST
@@ -237,6 +359,9 @@ int main(void)
     tcase_add_loop_test(tcase, test_writes_wait_for_the_applier_at_their_bound, 0, 2);
     tcase_add_test(tcase, test_small_writes_are_applied_in_order_with_large_ones);
     tcase_add_loop_test(tcase, test_refused_write_is_told_and_not_written_again, 0, 2);
+    tcase_add_test(tcase, test_backend_that_is_short_of_room_is_told_tidied_and_written_to);
+    tcase_add_test(tcase, test_stop_logs_all_and_abandons_a_backend_that_is_stuck);
+    tcase_add_test(tcase, test_backend_that_is_lost_is_told_and_abandoned_at_once);
     suite_add_tcase(suite, tcase);
     return unit_run(suite);
 }

@@ -404,6 +404,8 @@ START_TEST(test_values_are_equal_whatever_their_width)
     ck_assert(amqp_table_get(value_case[_i].b, AMQP_STR("k"), &b));
     ck_assert_int_eq(amqp_value_equal(&a, &b), value_case[_i].equal);
     ck_assert_int_eq(amqp_value_equal(&b, &a), value_case[_i].equal);
+    ck_assert_int_eq(amqp_value_compare(&a, &b) == 0, value_case[_i].equal);
+    ck_assert_int_eq(amqp_value_compare(&a, &b) > 0, amqp_value_compare(&b, &a) < 0);
 }
 END_TEST
 

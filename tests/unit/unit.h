@@ -8,6 +8,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/*
+ * Check ends a test after 4 s of wall-clock time, or what its case says. That is to catch one that
+ * hangs, and must not catch one that waits for a busy machine.
+ */
+__attribute__((constructor)) static void unit_allow_time(void)
+{
+    (void)setenv("CK_DEFAULT_TIMEOUT", "60", 0);
+    (void)setenv("CK_TIMEOUT_MULTIPLIER", "4", 0);
+}
+
 /** unit_run() - run a suite and free it; returns main()'s status, 1 when nothing ran */
 static inline int unit_run(Suite *suite)
 {
