@@ -35,10 +35,14 @@ enum {
                                                 memory alarm is raised; 506, the largest first */
     BOUND_DISCARDS = 16384,                  /* of a queue, read to be dead-lettered; no error */
     BOUND_DISCARD_BYTES = 8388608,           /* the same for octets of their bodies */
-    BOUND_DELETION_STEPS = 512,              /* of deleting, a turn: the rest waits; no error */
     BOUND_TIMERS_A_TURN = 512,               /* that fire; the rest does in the next; no error */
     BOUND_HELD_LOOK = 64,                    /* held consumers among which priorities are compared */
     BOUND_UNACKED_PER_CHANNEL = 1000000,     /* deliveries pause there; no error */
+    BOUND_WORK_A_TURN = 16384,               /* units of task.h; the rest in the next; no error */
+    BOUND_ACCEPTS_A_TURN = 32,               /* connections, over all listeners; the same */
+    BOUND_HAND_OUTS_A_TURN = 8192,           /* deliveries, entries given up; the same */
+    BOUND_TX_MESSAGES = 100000,              /* tx_message_limit, for each queue; 406 */
+    BOUND_TX_BYTES = 64000000,               /* tx_bytes_limit; 406 */
     BOUND_DIRECT_REPLY_BYTES = 67108864,     /* unsent on a connection: direct replies are dropped */
     BOUND_UNKNOWN_ARGUMENTS = 64,            /* names of queue arguments that the log has told of */
     BOUND_LOG_LINE_BYTES = 2048,

@@ -14,6 +14,7 @@
 #include "broker/broker.h"
 #include "broker/exchange-internal.h"
 #include "broker/meta.h"
+#include "broker/task.h"
 #include "broker/route.h"
 #include "broker/vhost.h"
 
@@ -189,7 +190,7 @@ void binding_remove(struct binding *binding)
 void destination_unbind_all(struct destination *destination)
 {
     while (destination->bindings) {
-        destination->vhost->broker->deletions.steps++;
+        task_charge(destination->vhost->broker, TASK_COST_DELETE);
         binding_drop(destination->bindings);
     }
 }
@@ -199,7 +200,7 @@ bool destination_unbind(struct destination *destination)
     struct broker *broker = destination->vhost->broker;
 
     while (destination->bindings) {
-        if (!deletion_step(broker))
+        if (!task_pay(broker, TASK_COST_DELETE))
             return false;
         binding_drop(destination->bindings);
     }

@@ -28,6 +28,7 @@
 #include "broker/dead_letter.h"
 #include "broker/policy.h"
 #include "broker/queue.h"
+#include "broker/task.h"
 
 enum {
     SEAL_AGE_MS = 20,                   /* changes that nobody waits for */
@@ -55,11 +56,15 @@ int broker_new(const struct broker_settings *settings, struct broker **ret_broke
         broker->settings.queue_memory_max = BOUND_QUEUE_MEMORY_BYTES;
     if (!settings->discards_max)
         broker->settings.discards_max = BOUND_DISCARDS;
-    if (!settings->deletion_steps_max)
-        broker->settings.deletion_steps_max = BOUND_DELETION_STEPS;
+    if (!settings->work_a_turn)
+        broker->settings.work_a_turn = BOUND_WORK_A_TURN;
+    task_begin_turn(broker);
+    broker->hand_outs_left = BOUND_HAND_OUTS_A_TURN;
+    deletion_init(broker);
     broker->topology_generation = 1;
     route_init(&broker->route);
     route_init(&broker->dead_letter_route);
+    broker->consumer_look = 1;
     consumer_timeout_init(broker);
     broker->auth = auth_new();
     if (!broker->auth) {
@@ -88,6 +93,8 @@ void broker_free(struct broker *broker)
     struct vhost *vhost, *next;
     struct queue *queue;
 
+    deletion_stop(broker);
+    task_finish_all(broker);
     while ((queue = next_to_dispatch(broker)))
         queue_unref(queue);
     queue_fetch_abandon_all(broker);
@@ -109,7 +116,8 @@ void broker_begin(struct broker *broker, uint64_t now_ms, uint64_t wall_ms)
     broker->wall_ms = wall_ms;
     broker->dead_letter_work = 0;
     broker->route.work = 0;
-    broker->deletions.steps = 0;
+    broker->hand_outs_left = BOUND_HAND_OUTS_A_TURN;
+    task_begin_turn(broker);
 }
 
 void broker_dispatch(struct broker *broker)
@@ -117,7 +125,7 @@ void broker_dispatch(struct broker *broker)
     struct queue *queue;
 
     broker_offer_rooms(broker);
-    while ((queue = next_to_dispatch(broker))) {
+    while (broker->hand_outs_left && (queue = next_to_dispatch(broker))) {
         if (!queue->destination.deleted)
             queue_dispatch(queue);
         queue_unref(queue);
@@ -213,8 +221,8 @@ static int seal_if_due(struct broker *broker)
     }
     if (!broker->open_since_ms)
         broker->open_since_ms = broker->now_ms ? broker->now_ms : 1;
-    if (store_in_flight(broker->store))
-        return -1; /* its end begins the next turn */
+    if (store_in_flight(broker->store) || broker->seal_holds)
+        return -1; /* its end begins the next turn, or the task that holds it is run there */
     age = broker->now_ms - broker->open_since_ms;
     if (!broker->commit_wanted && bytes < SEAL_BYTES && age < SEAL_AGE_MS)
         return (int)(SEAL_AGE_MS - age);
@@ -250,22 +258,24 @@ static void resume_publishers(struct broker *broker)
 int broker_end(struct broker *broker)
 {
     int seal_ms, timer_ms;
-    bool more_policies, at_once;
+    bool more;
 
-    timers_run_some(&broker->timers, broker->now_ms, BOUND_TIMERS_A_TURN);
-    more_policies = policy_apply_some(broker, POLICY_SLICE_QUEUES);
-    deletion_run(broker);
+    timers_run(&broker->timers, broker->now_ms);
+    more = policy_apply_some(broker, POLICY_SLICE_QUEUES);
+    if (!dead_letter_pending(broker)) /* a task could make more of them */
+        task_run_some(broker);
     connection_resume_waiting(broker);
     do {
         broker_dispatch(broker);
         dead_letter_run(broker);
-    } while (broker->dispatch_first || broker->offer_first);
+    } while ((broker->dispatch_first || broker->offer_first) && broker->hand_outs_left);
+    more = more || broker->dispatch_first || broker->offer_first || task_wants_turn(broker) ||
+           dead_letter_pending(broker);
     if (broker->store_held_back)
         resume_publishers(broker);
     release_confirms(broker);
     seal_ms = broker->store ? seal_if_due(broker) : -1;
-    at_once = more_policies || dead_letter_pending(broker) || deletion_wants_turn(broker);
-    timer_ms = at_once ? 0 : until_next_timer(broker);
+    timer_ms = more ? 0 : until_next_timer(broker);
     return seal_ms < 0 || (timer_ms >= 0 && timer_ms < seal_ms) ? timer_ms : seal_ms;
 }
 

@@ -26,6 +26,7 @@ struct connection;
 struct dead_letter;
 struct direct_reply;
 struct fetch;
+struct task;
 struct waiting_frame;
 
 /** struct broker_settings - copied by broker_new(); strings borrowed for the broker's life */
@@ -46,7 +47,9 @@ struct broker_settings {
     uint64_t queue_memory_max;          /* octets of messages in memory, of a queue; then they leave
                                            it, stored or not; 0: BOUND_QUEUE_MEMORY_BYTES */
     uint32_t discards_max;              /* of a queue, being read; 0: BOUND_DISCARDS */
-    uint32_t deletion_steps_max;        /* a turn (deletion.h); 0: BOUND_DELETION_STEPS */
+    uint32_t work_a_turn;               /* in units of task.h; 0: BOUND_WORK_A_TURN */
+    uint32_t tx_messages_max;           /* of a transaction, for each queue; 0: no limit */
+    uint64_t tx_bytes_max;              /* of their bodies and properties; 0: no limit */
     const char *default_queue_type;     /* where vhost and client name none; NULL: classic */
     uint64_t connections_max, channels_max; /* of the node; 0: no limit, as in all of these */
     uint64_t vhosts_max, queues_max, exchanges_max, bindings_max;
@@ -106,6 +109,11 @@ struct broker {
     uint64_t open_since_ms;         /* when the open commit got its first change; 0: empty */
     struct timers timers;           /* queues' deadlines, by now_ms */
     size_t dead_letter_work;   /* done in this turn */
+    int64_t work_left;         /* what methods and tasks may still do in this turn (task.h) */
+    uint32_t hand_outs_left;   /* the same for deliveries, and entries given up for limits */
+    struct task *tasks;        /* list: what goes on in the next turns */
+    uint32_t task_count;
+    unsigned seal_holds;       /* transactions of which a part is in the open commit */
     struct deletions deletions;
     uint32_t orphaning_count;  /* connections that have ended and have exclusive queues left */
     struct waiting_frame *waiting_frames; /* for the end of deletions (connection_wait.c) */
@@ -114,6 +122,7 @@ struct broker {
     struct route dead_letter_route; /* scratch, for dead letters */
     struct direct_reply *direct_replies; /* uthash by token (direct_reply.h) */
     struct timer consumer_timer;    /* looks for unacknowledged deliveries that are overdue */
+    uint64_t consumer_look;         /* number of the look, which may take several turns */
     uint64_t consumer_timeout_ms;   /* smallest that is in force anywhere; UINT64_MAX: none */
     unsigned policy_sweeps;         /* vhosts where a change of policies is being applied */
     uint64_t policy_work;           /* spent on finding policies, to measure slices with */

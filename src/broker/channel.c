@@ -18,10 +18,7 @@
 
 #include "amqp/wire.h"
 #include "broker/connection-internal.h"
-#include "broker/dead_letter.h"
-#include "broker/direct_reply.h"
 #include "broker/memory.h"
-#include "broker/tx.h"
 
 enum {
     BODY_EAGER_BYTES = 1024 * 1024, /* larger bodies grow as they arrive, not as announced */
@@ -64,45 +61,17 @@ static void hold_no_more(struct channel *channel)
     channel->content.held_bytes = 0;
 }
 
-static void leave_lists(struct channel *channel)
+void channel_drop_content(struct channel *channel)
 {
-    struct broker *broker = channel->connection->broker;
-
-    if (channel->in_confirm_list)
-        DL_DELETE2(broker->confirm_first, channel, confirm_prev, confirm_next);
-    if (channel->in_waiting_list)
-        DL_DELETE2(broker->waiting_first, channel, waiting_prev, waiting_next);
-    channel->in_confirm_list = channel->in_waiting_list = false;
-}
-
-/* What a closing channel gives back: an open transaction, unacknowledged messages, consumers. */
-static void give_back(struct channel *channel)
-{
-    struct consumer *consumer, *next;
-
-    leave_lists(channel);
-    channel_abandon_get(channel);
-    tx_free(channel, TAKE(channel->tx));
-    channel->mode = CHANNEL_PLAIN;
-    channel_requeue_all(channel);
-    HASH_ITER(by_tag, channel->consumers, consumer, next) {
-        struct queue *queue = consumer->queue;
-
-        consumer_cancel(consumer);
-        queue_after_cancel(queue);
-    }
-    direct_reply_release(channel);
     hold_no_more(channel);
     message_unref(TAKE(channel->content.message));
     channel->content.drop = true;
-    dead_letter_run(channel->connection->broker);
 }
 
-void channel_free(struct channel *channel)
+static void channel_free(struct channel *channel)
 {
     struct connection *connection = channel->connection;
 
-    give_back(channel);
     unacked_release(&channel->unacked);
     confirm_release(&channel->confirms);
     free((char *)channel->last_queue.data);
@@ -113,6 +82,20 @@ void channel_free(struct channel *channel)
     if (connection->user)
         connection->user->channels--;
     free(channel);
+}
+
+void channel_left(struct channel *channel)
+{
+    struct connection *connection = channel->connection;
+
+    if (channel->leaves == LEAVE_ERROR)
+        return; /* close-ok is due */
+    if (channel->leaves == LEAVE_CLOSE && !connection->shut_down)
+        connection->ops->send_method(
+            connection->peer, channel->number,
+            &(struct amqp_channel_close_ok){ .id = AMQP_ID_channel_close_ok });
+    channel_free(channel);
+    connection_channel_left(connection);
 }
 
 void channel_send(struct channel *channel, const void *method)
@@ -145,8 +128,7 @@ void channel_raise(struct channel *channel, const struct amqp_error *err)
                               .reply_text = amqp_str_from(err->text),
                               .class_id = (uint16_t)(err->method_id >> 16),
                               .method_id = (uint16_t)err->method_id });
-    channel->state = CHANNEL_CLOSING;
-    give_back(channel);
+    channel_leave(channel, LEAVE_ERROR);
 }
 
 static int handle_channel_open(struct channel *channel, const union amqp_method *method,
@@ -264,8 +246,8 @@ static int receive_close(struct channel *channel, uint32_t method_id, struct amq
         return 0;
     }
     if (channel->state == CHANNEL_RUNNING) {
-        give_back(channel);
-        *ret_gone = true;
+        channel_leave(channel, LEAVE_CLOSE);
+        return 0;
     }
     connection->ops->send_method(connection->peer, channel->number,
                                  &(struct amqp_channel_close_ok){ .id = AMQP_ID_channel_close_ok });

@@ -20,6 +20,7 @@
 #include "broker/confirm.h"
 #include "broker/message.h"
 #include "broker/queue.h"
+#include "broker/task.h"
 #include "broker/unacked.h"
 
 struct connection;
@@ -58,6 +59,36 @@ struct content {
     char names[2 * BOUND_NAME_BYTES]; /* exchange, routing key */
 };
 
+/** enum settle_how - what becomes of a delivery */
+enum settle_how {
+    SETTLE_ACK,
+    SETTLE_REJECT,  /* without requeue: dropped */
+    SETTLE_REQUEUE,
+};
+
+/** struct settle_plan - deliveries that are settled in slices (channel_task.c) */
+struct settle_plan {
+    enum settle_how how;
+    uint64_t up_to;     /* the last tag; not asked when newest_first */
+    bool newest_first;  /* all of them, from the last; else from the first */
+    bool noted;         /* in the transaction: not now, but with tx.commit */
+    struct consumer *consumer; /* only its own, which time out; NULL: everybody's */
+    /* how far it has come; 0 at first */
+    uint64_t at;
+    bool holds;         /* queues hand out nothing until it is done */
+    bool counting;      /* what each has to wait for */
+    bool done;
+    int error;          /* 0 or -ENOMEM */
+};
+
+/** enum channel_leave - why a channel gives back what it has; a later one goes further */
+enum channel_leave {
+    LEAVE_NOT,
+    LEAVE_ERROR, /* channel.close is sent: it stays until close-ok */
+    LEAVE_CLOSE, /* the client has closed it: close-ok, then it is freed */
+    LEAVE_FREE,  /* it is freed */
+};
+
 struct channel {
     struct connection *connection;
     uint16_t number;
@@ -67,6 +98,8 @@ struct channel {
     uint16_t prefetch_default;   /* for consumers made from now on; 0: no limit */
     uint16_t prefetch_global;    /* shared by all consumers; 0: off */
     uint32_t global_unacked;     /* counts against prefetch_global */
+    uint64_t counted_below;      /* so do the deliveries before this tag, whatever they were */
+    uint32_t timed_out_count;    /* in `unacked` and noted in `tx`: they count nowhere */
     uint64_t next_delivery_tag;
     struct unacked unacked;
     struct consumer *consumers;  /* uthash by_tag */
@@ -76,6 +109,14 @@ struct channel {
     struct amqp_str last_queue;  /* most recently declared; owned; data NULL: none */
     struct exchange *publish_exchange;   /* last one published to, permission checked... */
     uint64_t publish_generation;         /* ...while broker->route_generation's topology is this */
+    struct task task;            /* something that takes more than a turn (channel_task.c) */
+    void (*task_end)(struct channel *channel);
+    struct settle_plan plan;
+    bool busy;                   /* the task is not done; the connection is not read meanwhile */
+    bool rests;                  /* and it gets no deliveries, as those it has are being settled */
+    bool left;                   /* all is given back */
+    enum channel_leave leaves;
+    uint64_t overdue_from, overdue_look; /* how far the look for timeouts has come, and which */
     struct queue *get_queue;     /* a basic.get waits among its gets; NULL: none */
     struct direct_reply *direct_reply; /* consumes from amq.rabbitmq.reply-to; NULL: does not */
     struct consumer *held;       /* that wait for room (channel_room.h), by held_next */
@@ -91,16 +132,38 @@ struct channel {
 int channel_new(struct connection *connection, uint16_t number, struct channel **ret_channel);
 
 /**
- * channel_free() - requeue what is unacknowledged, drop consumers, forget it; sends nothing
+ * channel_leave() - requeue what is unacknowledged, drop consumers, forget it
+ *
+ * Perhaps not at once (task.h). It may be freed when this returns, and its connection, when that
+ * has been given up by its owner, with it.
  */
-void channel_free(struct channel *channel);
+void channel_leave(struct channel *channel, enum channel_leave why);
+
+/** channel_left() - all is given back: answer, or be freed, as channel->leaves says */
+void channel_left(struct channel *channel);
+
+/**
+ * channel_begin_task() - do what may be too much for one turn
+ * @run:  of task.h, for channel->task
+ * @end:  called when it is done, unless the channel leaves then; may free the channel
+ *
+ * Until it is done the connection is not read.
+ *
+ * Return: true when it is done.
+ */
+bool channel_begin_task(struct channel *channel, bool (*run)(struct task *task),
+                        void (*end)(struct channel *channel));
+
+/** channel_carry_out() - settle the deliveries of @plan as such a task; it gets no new ones meanwhile */
+bool channel_carry_out(struct channel *channel, const struct settle_plan *plan,
+                       void (*end)(struct channel *channel));
 
 /**
  * channel_receive() - a METHOD, HEADER or BODY frame of this channel
  *
  * Return: 0; a reply code, with @err, when the connection must be closed; -errno. A channel
  *         exception is answered here. *ret_gone is true when the channel has closed for good and
- *         the caller must channel_free() it.
+ *         the caller lets it leave (LEAVE_FREE).
  */
 int channel_receive(struct channel *channel, const struct amqp_frame *frame,
                     struct amqp_error *err, bool *ret_gone);
@@ -120,10 +183,14 @@ bool channel_can_deliver(const struct channel *channel);
  */
 int channel_queue_name(struct channel *channel, struct amqp_str name, struct amqp_error *err,
                        struct amqp_str *ret_name);
-/** channel_requeue_all() - every unacknowledged delivery goes back to its queue */
-void channel_requeue_all(struct channel *channel);
 /** channel_abandon_get() - a waiting basic.get is forgotten */
 void channel_abandon_get(struct channel *channel);
+
+/** channel_drop_content() - an unfinished message is given up; what still comes of it is dropped */
+void channel_drop_content(struct channel *channel);
+
+/** channel_drop_content() - an unfinished message is given up; what still comes of it is dropped */
+void channel_drop_content(struct channel *channel);
 
 /** channel_settle_confirms() - send the confirms (and tx.commit-ok) that are due */
 void channel_settle_confirms(struct channel *channel);
@@ -156,13 +223,6 @@ channel_handler handle_exchange_declare, handle_exchange_delete, handle_exchange
     handle_basic_nack, handle_basic_recover, handle_basic_recover_async, handle_confirm_select,
     handle_tx_select, handle_tx_commit, handle_tx_rollback;
 
-/** enum settle_how - what becomes of a delivery */
-enum settle_how {
-    SETTLE_ACK,
-    SETTLE_REJECT,  /* without requeue: dropped */
-    SETTLE_REQUEUE,
-};
-
 /**
  * channel_settle() - let go of one delivery: already taken out of channel->unacked
  */
@@ -172,6 +232,10 @@ void channel_settle(struct channel *channel, struct unacked_delivery *delivery,
 /** channel_push() - push a message to the queues it was routed to; @outcome as of queue_push() */
 int channel_push(struct channel *channel, struct message *message, struct queue **queues,
                  size_t n_queues, struct push_outcome *outcome);
+/** channel_hold_back() - the connection waits for the store if the open commit is overfull */
+void channel_hold_back(struct channel *channel, const struct push_outcome *outcome);
+/** channel_end_commit() - a transaction is applied: commit-ok when it is durable, or 406. 0, -ENOMEM */
+int channel_end_commit(struct channel *channel, const struct push_outcome *outcome);
 /** channel_run_dead_letters() - route them; the connection waits if that is too much for one turn */
 void channel_run_dead_letters(struct channel *channel);
 /** channel_return() - basic.return with 312 NO_ROUTE */

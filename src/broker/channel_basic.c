@@ -24,9 +24,11 @@
 bool channel_can_deliver(const struct channel *channel)
 {
     return channel->flow_active && !channel->connection->congested &&
-           channel->state == CHANNEL_RUNNING &&
+           channel->state == CHANNEL_RUNNING && !channel->rests &&
            channel->connection->state == CONNECTION_RUNNING && !channel->connection->shut_down &&
-           channel->unacked.count < BOUND_UNACKED_PER_CHANNEL;
+           channel->unacked.count < BOUND_UNACKED_PER_CHANNEL &&
+           (LIKELY(!channel->tx) ||
+            channel->unacked.count + tx_settlement_count(channel->tx) < BOUND_UNACKED_PER_CHANNEL);
 }
 
 static int remember_delivery(struct channel *channel, struct queue *queue,
@@ -94,10 +96,20 @@ int channel_deliver(struct consumer *consumer, struct queue_entry *entry)
     return 0;
 }
 
+/*
+ * A change of the shared limit counts, or stops counting, all that is out, which may be a million:
+ * they are told by their tags, not one by one.
+ */
+static bool is_counted(const struct channel *channel, const struct unacked_delivery *delivery)
+{
+    return channel->prefetch_global &&
+           (delivery->counted || delivery->tag < channel->counted_below);
+}
+
 /* What a settled delivery leaves behind, whatever became of its message. */
 static void forget_delivery(struct channel *channel, const struct unacked_delivery *delivery)
 {
-    if (delivery->counted) {
+    if (is_counted(channel, delivery)) {
         assert(channel->global_unacked > 0);
         channel->global_unacked--;
     }
@@ -113,6 +125,7 @@ void channel_settle(struct channel *channel, struct unacked_delivery *delivery,
     struct queue *queue = delivery->queue;
 
     if (UNLIKELY(delivery->timed_out)) {
+        channel->timed_out_count--;
         channel_room_came(channel);
         queue_unref(queue);
         return;
@@ -126,18 +139,6 @@ void channel_settle(struct channel *channel, struct unacked_delivery *delivery,
         queue_settle(queue, &delivery->entry);
     }
     forget_delivery(channel, delivery);
-}
-
-void channel_requeue_all(struct channel *channel)
-{
-    struct unacked_delivery *newest;
-
-    while ((newest = unacked_last(&channel->unacked))) {
-        struct unacked_delivery delivery = *newest;
-
-        unacked_remove(&channel->unacked, newest);
-        channel_settle(channel, &delivery, SETTLE_REQUEUE);
-    }
 }
 
 /* One delivery out of `unacked`, settled now or noted in the transaction. */
@@ -158,26 +159,39 @@ static int settle_one(struct channel *channel, struct unacked_delivery *found,
     return 0;
 }
 
+static void end_settling(struct channel *channel)
+{
+    if (channel->plan.error) {
+        connection_fail(channel->connection, channel->plan.error);
+        return;
+    }
+    channel_run_dead_letters(channel);
+}
+
 static int settle(struct channel *channel, uint64_t tag, bool multiple, enum settle_how how,
                   struct amqp_error *err)
 {
-    struct unacked_delivery *found;
-    int rc = 0;
+    bool all = multiple && tag == 0;
+    struct unacked_delivery *found = NULL;
+    int rc;
 
     if (how == SETTLE_REQUEUE)
         broker_dispatch(channel->connection->broker); /* what was published before goes first */
-    if (!(multiple && tag == 0)) {
+    if (!all) {
         found = unacked_find(&channel->unacked, tag);
         if (!found)
             return amqp_raise(err, AMQP_PRECONDITION_FAILED, "unknown delivery tag %llu",
                               (unsigned long long)tag);
-        if (!multiple)
-            rc = settle_one(channel, found, how);
-    } else {
-        tag = UINT64_MAX;
     }
-    while (multiple && !rc && (found = unacked_first(&channel->unacked)) && found->tag <= tag)
-        rc = settle_one(channel, found, how);
+    if (multiple && found != unacked_first(&channel->unacked)) {
+        (void)channel_carry_out(channel,
+                                &(struct settle_plan){ .how = how,
+                                                       .up_to = all ? UINT64_MAX : tag,
+                                                       .noted = channel->mode == CHANNEL_TX },
+                                end_settling);
+        return 0;
+    }
+    rc = found ? settle_one(channel, found, how) : 0;
     channel_run_dead_letters(channel);
     return rc;
 }
@@ -203,44 +217,51 @@ int handle_basic_reject(struct channel *channel, const union amqp_method *method
                   method->basic_reject.requeue ? SETTLE_REQUEUE : SETTLE_REJECT, err);
 }
 
-static int recover(struct channel *channel, bool requeue, struct amqp_error *err)
+static void end_recover_async(struct channel *channel)
+{
+    channel_room_came(channel);
+}
+
+static void end_recover(struct channel *channel)
+{
+    channel_room_came(channel);
+    channel_send(channel, &(struct amqp_basic_recover_ok){ .id = AMQP_ID_basic_recover_ok });
+}
+
+static int recover(struct channel *channel, bool requeue, void (*end)(struct channel *channel),
+                   struct amqp_error *err)
 {
     if (!requeue)
         return amqp_raise(err, AMQP_NOT_IMPLEMENTED, "requeue=false");
     broker_dispatch(channel->connection->broker);
-    channel_requeue_all(channel);
+    (void)channel_carry_out(channel,
+                            &(struct settle_plan){ .how = SETTLE_REQUEUE, .newest_first = true },
+                            end);
     return 0;
 }
 
 int handle_basic_recover(struct channel *channel, const union amqp_method *method,
                          struct amqp_error *err)
 {
-    int rc = recover(channel, method->basic_recover.requeue, err);
-
-    if (!rc)
-        channel_send(channel, &(struct amqp_basic_recover_ok){ .id = AMQP_ID_basic_recover_ok });
-    return rc;
+    return recover(channel, method->basic_recover.requeue, end_recover, err);
 }
 
 int handle_basic_recover_async(struct channel *channel, const union amqp_method *method,
                                struct amqp_error *err)
 {
-    return recover(channel, method->basic_recover_async.requeue, err);
+    return recover(channel, method->basic_recover_async.requeue, end_recover_async, err);
 }
 
 /* Counts, or stops counting, every delivery that is out against the shared limit. */
 static void set_global_prefetch(struct channel *channel, uint16_t count)
 {
-    struct unacked *unacked = &channel->unacked;
+    uint32_t out = channel->unacked.count - channel->timed_out_count;
 
+    if (channel->tx) /* noted, but not settled */
+        out += tx_settlement_count(channel->tx);
     channel->prefetch_global = count;
-    channel->global_unacked = channel->tx ? tx_set_counted(channel->tx, count != 0) : 0;
-    for (uint32_t i = 0; i < unacked->used; i++) {
-        struct unacked_delivery *delivery = unacked_at(unacked, i);
-
-        delivery->counted = count && delivery->queue && !delivery->timed_out;
-        channel->global_unacked += delivery->counted;
-    }
+    channel->counted_below = channel->next_delivery_tag;
+    channel->global_unacked = count ? out : 0;
 }
 
 int handle_basic_qos(struct channel *channel, const union amqp_method *method,

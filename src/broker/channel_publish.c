@@ -109,6 +109,15 @@ static int check_properties(struct channel *channel, const struct amqp_propertie
     return rc;
 }
 
+void channel_hold_back(struct channel *channel, const struct push_outcome *outcome)
+{
+    struct connection *connection = channel->connection;
+
+    if ((outcome->stored || outcome->paged) &&
+        store_open_bytes(connection->broker->store) > OPEN_COMMIT_BYTES_MAX)
+        connection_hold_back(connection);
+}
+
 int channel_push(struct channel *channel, struct message *message, struct queue **queues,
                  size_t n_queues, struct push_outcome *outcome)
 {
@@ -120,9 +129,7 @@ int channel_push(struct channel *channel, struct message *message, struct queue 
         if (rc)
             return rc;
     }
-    if ((outcome->stored || outcome->paged) &&
-        store_open_bytes(channel->connection->broker->store) > OPEN_COMMIT_BYTES_MAX)
-        connection_hold_back(channel->connection);
+    channel_hold_back(channel, outcome);
     return 0;
 }
 
@@ -167,7 +174,7 @@ static int add_confirm(struct channel *channel, const struct push_outcome *outco
     return 0;
 }
 
-static int push_routed(struct channel *channel, struct message *message)
+static int push_routed(struct channel *channel, struct message *message, struct amqp_error *err)
 {
     struct route *route = &channel->connection->broker->route;
     bool mandatory = channel->content.mandatory;
@@ -175,7 +182,7 @@ static int push_routed(struct channel *channel, struct message *message)
     int rc;
 
     if (channel->mode == CHANNEL_TX)
-        return tx_add_publish(channel->tx, message, route->queues, route->n_queues, mandatory);
+        return tx_add_publish(channel, message, route, err);
     if (UNLIKELY(!direct_reply_try(channel->connection->broker, message) &&
                  route->n_queues == 0 && mandatory))
         channel_return(channel, message);
@@ -214,7 +221,7 @@ static int publish_by_headers(struct channel *channel, struct exchange *exchange
         message = without_bcc;
         broker_note_memory(channel->connection->broker, message_memory_bytes(message));
     }
-    return push_routed(channel, message);
+    return push_routed(channel, message, err);
 }
 
 static void decode_properties(const struct message *message, struct amqp_properties *ret_properties)
@@ -277,7 +284,7 @@ int channel_publish(struct channel *channel, struct amqp_error *err)
     broker->route.has_headers = false;
     broker->route.headers = (struct amqp_table){ NULL, 0 };
     rc = route_message(&broker->route, exchange, &key, 1);
-    return rc ? rc : push_routed(channel, content->message);
+    return rc ? rc : push_routed(channel, content->message, err);
 }
 
 void channel_wait_for_commit(struct channel *channel)
@@ -366,19 +373,38 @@ int handle_tx_select(struct channel *channel, const union amqp_method *method,
     return 0;
 }
 
+int channel_end_commit(struct channel *channel, const struct push_outcome *outcome)
+{
+    struct amqp_error err;
+
+    if (!outcome->refused)
+        return add_confirm(channel, outcome);
+    amqp_raise(&err, AMQP_PRECONDITION_FAILED, "partial tx completion");
+    err.method_id = AMQP_ID_tx_commit;
+    channel_raise(channel, &err);
+    return 0;
+}
+
 int handle_tx_commit(struct channel *channel, const union amqp_method *method,
                      struct amqp_error *err)
 {
-    struct push_outcome outcome = { 0 };
-    int rc;
-
     (void)method;
     if (channel->mode != CHANNEL_TX)
         return amqp_raise(err, AMQP_PRECONDITION_FAILED, "channel is not transactional");
-    rc = tx_commit(channel, channel->tx, &outcome);
-    if (!rc && outcome.refused)
-        return amqp_raise(err, AMQP_PRECONDITION_FAILED, "partial tx completion");
-    return rc ? rc : add_confirm(channel, &outcome);
+    tx_commit(channel);
+    return 0;
+}
+
+static bool run_rollback(struct task *task)
+{
+    struct channel *channel = CONTAINER_OF(task, struct channel, task);
+
+    return tx_rollback_some(channel, channel->tx);
+}
+
+static void end_rollback(struct channel *channel)
+{
+    channel_send(channel, &(struct amqp_tx_rollback_ok){ .id = AMQP_ID_tx_rollback_ok });
 }
 
 int handle_tx_rollback(struct channel *channel, const union amqp_method *method,
@@ -387,7 +413,6 @@ int handle_tx_rollback(struct channel *channel, const union amqp_method *method,
     (void)method;
     if (channel->mode != CHANNEL_TX)
         return amqp_raise(err, AMQP_PRECONDITION_FAILED, "channel is not transactional");
-    tx_rollback(channel, channel->tx);
-    channel_send(channel, &(struct amqp_tx_rollback_ok){ .id = AMQP_ID_tx_rollback_ok });
+    (void)channel_begin_task(channel, run_rollback, end_rollback);
     return 0;
 }

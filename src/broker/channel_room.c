@@ -82,6 +82,10 @@ static void offer_room(struct channel *channel)
     while (channel->held && channel_has_room(channel)) {
         struct consumer *consumer = next_held(channel);
 
+        if (!channel->connection->broker->hand_outs_left) {
+            channel_offer_room(channel); /* the rest in the next turn */
+            return;
+        }
         channel_let_go(consumer);
         consumer_make_ready(consumer);
         queue_hand_out(consumer->queue);
@@ -92,7 +96,7 @@ static void offer_room(struct channel *channel)
 
 void broker_offer_rooms(struct broker *broker)
 {
-    while (UNLIKELY(broker->offer_first != NULL)) {
+    while (UNLIKELY(broker->offer_first != NULL) && broker->hand_outs_left) {
         struct channel *channel = broker->offer_first;
 
         withdraw_offer(channel);

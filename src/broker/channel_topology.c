@@ -97,14 +97,16 @@ static int wait_for_deletions(struct channel *channel, uint64_t since, uint32_t 
 
     if (!deletion_is_due(connection->broker, since))
         return 0;
-    return connection_wait(connection, (struct connection_wait){ .performed = true,
-                                                                 .message_count = message_count });
+    return connection_wait_for_deletions(
+        connection,
+        (struct frame_wait){ .performed = true, .message_count = message_count });
 }
 
 /* A name that is being deleted is declared when it is free. */
 static int wait_for_name(struct channel *channel)
 {
-    return connection_wait(channel->connection, (struct connection_wait){ .performed = false });
+    return connection_wait_for_deletions(channel->connection,
+                                         (struct frame_wait){ .performed = false });
 }
 
 static int declare_exchange_passively(struct channel *channel, struct amqp_str name,
@@ -559,7 +561,7 @@ int handle_queue_purge(struct channel *channel, const union amqp_method *method,
 static int check_delete(struct queue *queue, const struct amqp_queue_delete *delete,
                         struct amqp_error *err)
 {
-    if (delete->if_empty && queue_ready_count(queue))
+    if (delete->if_empty && (queue_ready_count(queue) || queue->held))
         return amqp_raise(err, AMQP_PRECONDITION_FAILED, "queue '%.*s' in vhost '%s' not empty",
                           AMQP_STR_ARG(queue->destination.name), queue_vhost(queue)->name);
     if (delete->if_unused && queue->consumer_count)

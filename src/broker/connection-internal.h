@@ -24,14 +24,14 @@ enum connection_pause {
     CONNECTION_PAUSE_ALARM = 1, /* memory or disk */
     CONNECTION_PAUSE_STORE = 2, /* the open commit is overfull, or dead letters are */
     CONNECTION_PAUSE_GET = 4,   /* a basic.get waits for a read */
-    CONNECTION_PAUSE_DELETION = 8, /* a frame waits for the end of a deletion */
+    CONNECTION_PAUSE_TASK = 8,  /* something that it has asked for takes more than a turn */
 };
 
-/* What a handler returns after connection_wait(). */
+/* What a handler returns after connection_wait_for_deletions(). */
 enum { CONNECTION_WAITS = -EINPROGRESS };
 
-/** struct connection_wait - why the frame that is being received has to wait for a deletion */
-struct connection_wait {
+/** struct frame_wait - why the frame that is being received has to wait for a deletion */
+struct frame_wait {
     bool performed;         /* what it asks for is being done: it is only to be answered */
     uint32_t message_count; /* for the answer */
 };
@@ -46,6 +46,14 @@ struct connection {
     bool loopback;
     bool counted;                /* in vhost->connection_count and user->connections */
     bool shut_down;              /* its channels are going or gone: nothing is sent on them */
+    bool leaving;                /* connection_shut_down() is on the stack */
+    bool channels_left;          /* the last channel has gone since, exclusive queues are going */
+    bool orphans_queues;         /* it is counted in broker->orphaning_count */
+    bool emptied;                /* and they are gone, but not what ends with them */
+    bool gone;                   /* everything that it had is */
+    bool close_ok_due;           /* when it is gone */
+    bool orphan;                 /* its owner has freed it: that is done when it is gone */
+    unsigned waits;              /* tasks that it waits for */
     bool blocked_told;           /* connection.blocked is sent, unblocked is due */
     /* capabilities of the client */
     bool knows_cancel_notify, knows_blocked, knows_authentication_failure_close;
@@ -63,8 +71,7 @@ struct connection {
     uint64_t permissions_generation;
     struct queue_rare *exclusive_queues; /* of them, by owned_next */
     struct deletion deletion;    /* of its exclusive queues, at its end */
-    bool freed;                  /* as soon as they are gone */
-    struct connection_wait wait; /* of the frame that is being received */
+    struct frame_wait frame_wait; /* of the frame that is being received */
     struct waiting_frame *waiting; /* NULL: none */
     char *name;
     uint8_t *client_properties;  /* the table as it came, for management; owned */
@@ -79,7 +86,9 @@ int connection_check_permission(struct connection *connection, enum permission w
 /**
  * connection_shut_down() - channels and exclusive queues go, its place in the vhost is free
  *
- * Idempotent. Very many queues go in later turns; nobody finds them by then (queue_is_orphan()).
+ * Idempotent. Channels that have very much to give back (task.h) may still be there when this
+ * returns; exclusive queues, which no client finds any more (queue_is_orphan()), go when the last of
+ * the channels has gone, very many of them in later turns.
  */
 void connection_shut_down(struct connection *connection);
 /** connection_close() - shut down, enter closing or closed, tell the owner of the socket */
@@ -96,13 +105,17 @@ void connection_unblock(struct connection *connection);
 void connection_pause(struct connection *connection, enum connection_pause why);
 void connection_resume(struct connection *connection, enum connection_pause why);
 
+/** connection_wait(), connection_waited() - a task of it (task.h) begins or ends: no reading */
+void connection_wait(struct connection *connection);
+void connection_waited(struct connection *connection);
+
 /**
- * connection_wait() - the frame that is being received waits until the deletions that have begun
- *                     have ended; then it is received again
+ * connection_wait_for_deletions() - the frame that is being received waits until the deletions that
+ *                                   have begun have ended; then it is received again
  *
  * Return: CONNECTION_WAITS, for the handler to return.
  */
-int connection_wait(struct connection *connection, struct connection_wait wait);
+int connection_wait_for_deletions(struct connection *connection, struct frame_wait wait);
 /** connection_take_performed() - whether the frame is being received only to be answered */
 bool connection_take_performed(struct connection *connection, uint32_t *ret_message_count);
 /** connection_keep_frame() - a handler has returned CONNECTION_WAITS for it; 0 or -ENOMEM */
@@ -112,6 +125,15 @@ void connection_drop_waiting(struct connection *connection);
 
 /** connection_hold_back() - pause until the store, and the dead letters, have caught up */
 void connection_hold_back(struct connection *connection);
+
+/** connection_channel_left() - a channel has been freed: the last one ends what it was waited with */
+void connection_channel_left(struct connection *connection);
+
+/** connection_handle_close() - connection.close: close-ok when all that it had is gone */
+void connection_handle_close(struct connection *connection);
+
+/** connection_fail() - close the connection as the machine (@error: -errno) does not allow more */
+void connection_fail(struct connection *connection, int error);
 
 /** connection_raise() - close the connection for the peer's mistake */
 void connection_raise(struct connection *connection, const struct amqp_error *err);

@@ -16,6 +16,7 @@
 #include "broker/channel_room.h"
 #include "broker/connection-internal.h"
 #include "broker/queue.h"
+#include "broker/task.h"
 #include "broker/vhost_limits.h"
 
 int connection_new(struct broker *broker, const struct channel_ops *ops, void *peer,
@@ -44,26 +45,124 @@ int connection_new(struct broker *broker, const struct channel_ops *ops, void *p
     return 0;
 }
 
-static void forget(struct connection *connection)
+/* Nobody is there any more: what it has to give back takes longer than its socket. */
+static void drop_octets(void *peer, const void *data, size_t size)
 {
-    if (connection->freed)
-        free(connection);
+    (void)peer;
+    (void)data;
+    (void)size;
 }
 
+static void drop_method(void *peer, uint16_t channel, const void *method)
+{
+    (void)peer;
+    (void)channel;
+    (void)method;
+}
+
+static void drop_content(void *peer, uint16_t channel, const void *method, struct message *message)
+{
+    (void)peer;
+    (void)channel;
+    (void)method;
+    (void)message;
+}
+
+static void drop_delivery(void *peer, uint16_t channel, const struct delivery *delivery)
+{
+    (void)peer;
+    (void)channel;
+    (void)delivery;
+}
+
+static size_t drop_unsent(void *peer)
+{
+    (void)peer;
+    return 0;
+}
+
+static void drop_tuned(void *peer, uint32_t frame_max, uint16_t heartbeat_s)
+{
+    (void)peer;
+    (void)frame_max;
+    (void)heartbeat_s;
+}
+
+static void drop_opened(void *peer)
+{
+    (void)peer;
+}
+
+static void drop_pause(void *peer, bool paused)
+{
+    (void)peer;
+    (void)paused;
+}
+
+static void drop_close(void *peer, enum connection_close_how how)
+{
+    (void)peer;
+    (void)how;
+}
+
+static const struct channel_ops nobody = {
+    .send_octets = drop_octets,
+    .send_method = drop_method,
+    .send_content = drop_content,
+    .deliver = drop_delivery,
+    .unsent_bytes = drop_unsent,
+    .tuned = drop_tuned,
+    .opened = drop_opened,
+    .pause = drop_pause,
+    .close = drop_close,
+};
+
+static void destroy(struct connection *connection)
+{
+    free(connection->user_name);
+    free(connection->client_properties);
+    free(connection->name);
+    free(connection);
+}
+
+static void answer_close(struct connection *connection)
+{
+    connection->close_ok_due = false;
+    connection->ops->send_method(
+        connection->peer, 0,
+        &(struct amqp_connection_close_ok){ .id = AMQP_ID_connection_close_ok });
+    connection_resume(connection, CONNECTION_PAUSE_TASK);
+    connection_close(connection, CONNECTION_CLOSE_FLUSH);
+}
+
+/* All that it had is gone. */
+static void end_shut_down(struct connection *connection)
+{
+    connection->gone = true;
+    if (connection->orphan)
+        destroy(connection);
+    else if (connection->close_ok_due && connection->state == CONNECTION_CLOSING)
+        answer_close(connection);
+}
+
+/* What ends with the queues is in front of it in the list by then, so it is advanced once more. */
 static bool advance_deletion(struct deletion *deletion)
 {
     struct connection *connection = CONTAINER_OF(deletion, struct connection, deletion);
     struct broker *broker = connection->broker;
 
+    if (connection->emptied) {
+        broker->orphaning_count--;
+        end_shut_down(connection);
+        return true;
+    }
     while (connection->exclusive_queues) {
-        if (!deletion_step(broker))
+        if (!task_pay(broker, TASK_COST_DELETE))
             return false;
         queue_delete(connection->exclusive_queues->queue);
     }
-    broker->orphaning_count--;
-    *deletion = (struct deletion){ 0 };
-    forget(connection);
-    return true;
+    connection->emptied = true;
+    return false;
 }
 
 static void release_deletion(struct deletion *deletion)
@@ -72,55 +171,102 @@ static void release_deletion(struct deletion *deletion)
 
     while (connection->exclusive_queues)
         queue_destroy(connection->exclusive_queues->queue);
-    forget(connection);
+    if (connection->orphan)
+        destroy(connection);
 }
 
-static void delete_exclusive_queues(struct connection *connection)
+/* The last channel has given back what it had. */
+static void finish_shut_down(struct connection *connection)
 {
     struct broker *broker = connection->broker;
     uint64_t since = broker->deletions.begun;
 
-    if (!connection->exclusive_queues || deletion_has_begun(&connection->deletion))
+    connection->channels_left = true;
+    if (connection->counted) {
+        connection->vhost->connection_count--;
+        connection->user->connections--;
+        connection->counted = false;
+    }
+    if (!connection->orphans_queues) {
+        end_shut_down(connection);
         return;
-    broker->orphaning_count++;
+    }
     connection->deletion.advance = advance_deletion;
     connection->deletion.release = release_deletion;
     deletion_begin(broker, &connection->deletion);
     deletion_run_begun(broker, since);
 }
 
+/* One after another, for as long as each is done at once. */
+static void leave_channels(struct connection *connection)
+{
+    connection->leaving = true;
+    while (connection->channels) {
+        const struct channel *first = connection->channels;
+
+        channel_leave(connection->channels, LEAVE_FREE);
+        if (connection->channels == first)
+            break; /* its end calls connection_channel_left() */
+    }
+    connection->leaving = false;
+}
+
+void connection_channel_left(struct connection *connection)
+{
+    if (!connection->shut_down || connection->leaving)
+        return;
+    leave_channels(connection);
+    if (!connection->channels)
+        finish_shut_down(connection);
+}
+
+static void begin_shut_down(struct connection *connection)
+{
+    struct broker *broker = connection->broker;
+
+    connection->shut_down = true;
+    broker->connection_count--;
+    connection->orphans_queues = connection->exclusive_queues != NULL;
+    if (connection->orphans_queues)
+        broker->orphaning_count++;
+    connection_resume(connection, CONNECTION_PAUSE_TASK);
+}
+
 void connection_shut_down(struct connection *connection)
 {
-    struct channel *channel, *next;
-
+    if (connection->leaving || connection->channels_left)
+        return;
     if (!connection->shut_down)
-        connection->broker->connection_count--;
-    connection->shut_down = true;
-    HASH_ITER(by_number, connection->channels, channel, next)
-        channel_free(channel);
-    delete_exclusive_queues(connection);
-    if (connection->counted) {
-        connection->vhost->connection_count--;
-        connection->user->connections--;
-        connection->counted = false;
+        begin_shut_down(connection);
+    leave_channels(connection);
+    if (!connection->channels)
+        finish_shut_down(connection);
+}
+
+void connection_handle_close(struct connection *connection)
+{
+    connection_shut_down(connection);
+    if (connection->gone) {
+        answer_close(connection);
+        return;
     }
+    connection->close_ok_due = true;
+    connection->state = CONNECTION_CLOSING; /* nothing else counts any more */
+    connection_pause(connection, CONNECTION_PAUSE_TASK);
 }
 
 void connection_free(struct connection *connection)
 {
-    struct broker *broker = connection->broker;
-
     connection->state = CONNECTION_CLOSED;
-    connection_shut_down(connection);
-    assert(connection->unfinished_bytes == 0);
-    DL_DELETE(broker->connections, connection);
+    connection->ops = &nobody;
+    connection->close_ok_due = false;
     connection_drop_waiting(connection);
-    free(connection->user_name);
-    free(connection->client_properties);
-    free(connection->name);
-    connection->freed = true;
-    if (!deletion_has_begun(&connection->deletion))
-        forget(connection);
+    connection_shut_down(connection);
+    DL_DELETE(connection->broker->connections, connection);
+    if (connection->gone)
+        destroy(connection);
+    else
+        connection->orphan = true;
 }
 
 void connection_close(struct connection *connection, enum connection_close_how how)
@@ -164,6 +310,17 @@ void connection_raise(struct connection *connection, const struct amqp_error *er
                connection->user_name ? connection->user_name : "none",
                connection->vhost ? connection->vhost->name : "none", err->text);
     send_close(connection, err, CONNECTION_CLOSE_LINGER);
+}
+
+void connection_fail(struct connection *connection, int error)
+{
+    struct amqp_error err;
+
+    broker_log(connection->broker, BROKER_LOG_ERROR, "connection %s: %s", connection->name,
+               strerror(-error));
+    amqp_raise(&err, AMQP_INTERNAL_ERROR, NULL);
+    err.method_id = 0;
+    connection_raise(connection, &err);
 }
 
 void connection_force_close(struct connection *connection, int code, const char *text)
@@ -307,7 +464,7 @@ static int receive_on_channel(struct connection *connection, const struct amqp_f
     if (rc)
         return rc;
     if (gone)
-        channel_free(channel);
+        channel_leave(channel, LEAVE_FREE);
     else if (UNLIKELY(connection->broker->alarms && frame->type != AMQP_FRAME_METHOD))
         connection_block(connection);
     return 0;
@@ -426,13 +583,10 @@ void connection_receive(struct connection *connection, const struct amqp_frame *
         rc = connection_keep_frame(connection, frame);
     if (LIKELY(rc == 0))
         return;
-    if (rc < 0) {
-        broker_log(connection->broker, BROKER_LOG_ERROR, "connection %s: %s", connection->name,
-                   strerror(-rc));
-        amqp_raise(&err, AMQP_INTERNAL_ERROR, NULL);
-        err.method_id = 0;
-    }
-    connection_raise(connection, &err);
+    if (rc < 0)
+        connection_fail(connection, rc);
+    else
+        connection_raise(connection, &err);
 }
 
 bool connection_is_closed(const struct connection *connection)

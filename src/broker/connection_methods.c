@@ -270,27 +270,13 @@ static int handle_open(struct connection *connection, const struct amqp_connecti
     return 0;
 }
 
-/* The answer says that its exclusive queues are gone. */
-static int handle_close(struct connection *connection)
-{
-    uint64_t since = connection->broker->deletions.begun;
-
-    connection_shut_down(connection);
-    if (deletion_is_due(connection->broker, since))
-        return connection_wait(connection, (struct connection_wait){ .performed = true });
-    connection->ops->send_method(
-        connection->peer, 0,
-        &(struct amqp_connection_close_ok){ .id = AMQP_ID_connection_close_ok });
-    connection_close(connection, CONNECTION_CLOSE_FLUSH);
-    return 0;
-}
-
 static int receive_running(struct connection *connection, const union amqp_method *method,
                            struct amqp_error *err)
 {
     switch (method->id) {
     case AMQP_ID_connection_close:
-        return handle_close(connection);
+        connection_handle_close(connection);
+        return 0;
     case AMQP_ID_connection_update_secret:
         /* Users of our own have no credential that could expire (4.10). */
         connection->ops->send_method(connection->peer, 0,

@@ -1,5 +1,7 @@
 /*
- * connection_wait.c - a client waits for a deletion to end
+ * connection_wait.c - a client waits for what takes more than a turn
+ *
+ * A connection is not read while something that it has asked for is a task (task.h).
  *
  * A deletion that takes longer than a turn (deletion.h) is answered when it has ended. So the frame
  * that asked for it is kept, reading is paused, and afterwards the frame is received once more, now
@@ -20,23 +22,37 @@
 struct waiting_frame {
     struct connection *connection;
     uint64_t deletion; /* the number of the last deletion that is waited for */
-    struct connection_wait wait;
+    struct frame_wait wait;
     struct waiting_frame *next, *prev;
     struct amqp_frame frame;
     uint8_t octets[]; /* its payload */
 };
 
-int connection_wait(struct connection *connection, struct connection_wait wait)
+void connection_wait(struct connection *connection)
 {
-    connection->wait = wait;
+    connection->waits++;
+    if (!connection->shut_down)
+        connection_pause(connection, CONNECTION_PAUSE_TASK);
+}
+
+void connection_waited(struct connection *connection)
+{
+    assert(connection->waits > 0);
+    if (--connection->waits == 0)
+        connection_resume(connection, CONNECTION_PAUSE_TASK);
+}
+
+int connection_wait_for_deletions(struct connection *connection, struct frame_wait wait)
+{
+    connection->frame_wait = wait;
     return CONNECTION_WAITS;
 }
 
 bool connection_take_performed(struct connection *connection, uint32_t *ret_message_count)
 {
-    struct connection_wait wait = connection->wait;
+    struct frame_wait wait = connection->frame_wait;
 
-    connection->wait = (struct connection_wait){ 0 };
+    connection->frame_wait = (struct frame_wait){ 0 };
     if (wait.performed && ret_message_count)
         *ret_message_count = wait.message_count;
     return wait.performed;
@@ -52,14 +68,14 @@ int connection_keep_frame(struct connection *connection, const struct amqp_frame
         return -ENOMEM;
     *waiting = (struct waiting_frame){ .connection = connection,
                                        .deletion = broker->deletions.begun,
-                                       .wait = connection->wait,
+                                       .wait = connection->frame_wait,
                                        .frame = *frame };
-    connection->wait = (struct connection_wait){ 0 };
+    connection->frame_wait = (struct frame_wait){ 0 };
     memcpy(waiting->octets, frame->payload.data, frame->payload.size);
     waiting->frame.payload.data = waiting->octets;
     connection->waiting = waiting;
     DL_APPEND(broker->waiting_frames, waiting);
-    connection_pause(connection, CONNECTION_PAUSE_DELETION);
+    connection_wait(connection);
     return 0;
 }
 
@@ -71,6 +87,7 @@ void connection_drop_waiting(struct connection *connection)
         return;
     DL_DELETE(connection->broker->waiting_frames, waiting);
     free(waiting);
+    connection_waited(connection);
 }
 
 static void go_on(struct waiting_frame *waiting)
@@ -79,12 +96,11 @@ static void go_on(struct waiting_frame *waiting)
 
     DL_DELETE(connection->broker->waiting_frames, waiting);
     connection->waiting = NULL;
-    connection->wait = waiting->wait;
+    connection->frame_wait = waiting->wait;
     connection_receive(connection, &waiting->frame);
-    connection->wait = (struct connection_wait){ 0 };
+    connection->frame_wait = (struct frame_wait){ 0 };
     free(waiting);
-    if (!connection->waiting)
-        connection_resume(connection, CONNECTION_PAUSE_DELETION);
+    connection_waited(connection);
 }
 
 void connection_resume_waiting(struct broker *broker)

@@ -15,6 +15,7 @@
 #include "broker/connection-internal.h"
 #include "broker/consumer_timeout.h"
 #include "broker/queue-internal.h"
+#include "broker/task.h"
 #include "broker/vhost.h"
 
 /* Its own prefetch limit is reached. */
@@ -223,7 +224,7 @@ bool queue_cancel_consumers(struct queue *queue)
     struct consumer *consumer;
 
     while ((consumer = any_consumer(queue))) {
-        if (!deletion_step(queue_vhost(queue)->broker))
+        if (!task_pay(queue_vhost(queue)->broker, TASK_COST_CANCEL))
             return false;
         channel_notify_cancel(consumer->channel,
                               (struct amqp_str){ consumer->tag, consumer->tag_bytes });

@@ -2,8 +2,8 @@
  * consumer_timeout.c - the sweep
  *
  * Deliveries of a channel are in order of their time, so a sweep of it ends at the first that is
- * younger than the smallest timeout in force. After each action it begins again, because the action
- * has taken deliveries out.
+ * younger than the smallest timeout in force. A client may have very many that are older and have
+ * another timeout, so a sweep goes on in the next turn when it has looked at enough (task.h).
  */
 #include "broker/consumer_timeout.h"
 
@@ -12,6 +12,7 @@
 
 #include "broker/connection-internal.h"
 #include "broker/dead_letter.h"
+#include "broker/task.h"
 #include "broker/vhost.h"
 
 enum {
@@ -45,63 +46,54 @@ static int64_t timeout_of(const struct broker *broker, const struct unacked_deli
     return (int64_t)broker->settings.consumer_timeout_ms;
 }
 
-static struct unacked_delivery *find_overdue(struct channel *channel)
+/* Looks on from channel->overdue_from. False when the turn has no time for more. */
+static bool find_overdue(struct channel *channel, struct unacked_delivery **ret_overdue)
 {
-    const struct broker *broker = channel->connection->broker;
+    struct broker *broker = channel->connection->broker;
+    struct unacked_delivery *delivery;
 
-    for (uint32_t i = 0; i < channel->unacked.used; i++) {
-        struct unacked_delivery *delivery = unacked_at(&channel->unacked, i);
+    *ret_overdue = NULL;
+    while ((delivery = unacked_from(&channel->unacked, channel->overdue_from))) {
         uint64_t age_ms = broker->now_ms - delivery->delivered_ms;
         int64_t timeout_ms;
 
         if (age_ms < broker->consumer_timeout_ms)
-            return NULL;
-        if (!delivery->queue || delivery->timed_out)
+            return true;
+        if (!task_pay(broker, TASK_COST_LOOK))
+            return false;
+        channel->overdue_from = delivery->tag + 1;
+        if (delivery->timed_out)
             continue;
         timeout_ms = timeout_of(broker, delivery);
-        if (timeout_ms > 0 && age_ms >= (uint64_t)timeout_ms)
-            return delivery;
+        if (timeout_ms > 0 && age_ms >= (uint64_t)timeout_ms) {
+            *ret_overdue = delivery;
+            return true;
+        }
     }
-    return NULL;
+    return true;
 }
 
-/*
- * Newest first, so that each finds its place quickly. The tags stay known, for the client may still
- * settle them: that is no error, and does nothing.
- */
-static void requeue_deliveries_of(struct channel *channel, const struct consumer *consumer)
+static void end_cancel(struct channel *channel)
 {
-    for (uint32_t i = channel->unacked.used; i-- > 0;) {
-        struct unacked_delivery *found = unacked_at(&channel->unacked, i);
-        struct unacked_delivery delivery;
-
-        if (!found->queue || found->consumer != consumer)
-            continue;
-        delivery = *found;
-        found->queue = queue_ref(delivery.queue);
-        found->consumer = NULL;
-        found->timed_out = true;
-        found->counted = false;
-        channel_settle(channel, &delivery, SETTLE_REQUEUE);
-    }
+    channel_run_dead_letters(channel);
 }
 
+/* Its deliveries go back, newest first, so that each finds its place quickly. */
 static void cancel_consumer(struct channel *channel, struct consumer *consumer)
 {
-    struct queue *queue = queue_ref(consumer->queue);
-
     broker_log(channel->connection->broker, BROKER_LOG_WARNING,
                "channel %u of connection %s: consumer '%s' on queue '%s' has timed out waiting for "
                "an acknowledgement and is cancelled",
                channel->number, connection_name(channel->connection), consumer->tag,
-               queue->destination.name.data);
+               consumer->queue->destination.name.data);
     channel_notify_cancel(channel, (struct amqp_str){ consumer->tag, consumer->tag_bytes });
     consumer->unacked++; /* kept alive until its deliveries have been looked through */
     consumer_cancel(consumer);
-    requeue_deliveries_of(channel, consumer);
-    consumer_release_delivery(consumer);
-    queue_after_cancel(queue);
-    queue_unref(queue);
+    (void)channel_carry_out(channel,
+                            &(struct settle_plan){ .how = SETTLE_REQUEUE,
+                                                   .newest_first = true,
+                                                   .consumer = consumer },
+                            end_cancel);
 }
 
 static void time_out(struct channel *channel, const struct unacked_delivery *delivery)
@@ -122,21 +114,49 @@ static void time_out(struct channel *channel, const struct unacked_delivery *del
     channel_raise(channel, &err);
 }
 
+/* False when it is not through. One that is busy has nothing that could be taken from it now. */
+static bool look_at(struct channel *channel)
+{
+    struct unacked_delivery *overdue;
+
+    do {
+        if (channel->busy || channel->leaves != LEAVE_NOT)
+            break;
+        if (!find_overdue(channel, &overdue))
+            return false;
+        if (overdue)
+            time_out(channel, overdue);
+    } while (overdue);
+    channel->overdue_from = 0;
+    channel->overdue_look = channel->connection->broker->consumer_look;
+    return true;
+}
+
+/* A look may take several turns; each channel is then looked at in one of them. */
+static bool look_at_some(struct broker *broker)
+{
+    struct connection *connection;
+    struct channel *channel, *next;
+
+    DL_FOREACH(broker->connections, connection) {
+        HASH_ITER(by_number, connection->channels, channel, next) {
+            if (channel->overdue_look != broker->consumer_look && !look_at(channel))
+                return false;
+        }
+    }
+    return true;
+}
+
 static void look_at_all(struct timer *timer, uint64_t now_ms)
 {
     struct broker *broker = CONTAINER_OF(timer, struct broker, consumer_timer);
-    struct connection *connection;
-    struct channel *channel, *next;
-    struct unacked_delivery *overdue;
 
-    (void)now_ms;
-    DL_FOREACH(broker->connections, connection) {
-        HASH_ITER(by_number, connection->channels, channel, next) {
-            while ((overdue = find_overdue(channel)))
-                time_out(channel, overdue);
-        }
+    if (look_at_some(broker)) {
+        broker->consumer_look++;
+        set_timer(broker);
+    } else if (timers_set(&broker->timers, &broker->consumer_timer, now_ms + 1)) {
+        set_timer(broker);
     }
-    set_timer(broker);
 }
 
 void consumer_timeout_init(struct broker *broker)

@@ -2,36 +2,17 @@
  * deletion.c - see deletion.h
  *
  * The list is worked off from its front. A deletion that is begun by another one goes in front of
- * the list with the number of the other. What the store has to be told is bounded too: while its
- * open commit is large, deletions wait for the disk.
+ * it, with its number: what has caused deletions ends after them. What the store has to be told is
+ * bounded too: while its open commit is large, deletions wait for the disk.
  */
 #include "broker/deletion.h"
 
 #include <assert.h>
 
 #include "broker/broker.h"
+#include "broker/task.h"
 
 enum { OPEN_COMMIT_BYTES_MAX = 8 * 1024 * 1024 };
-
-size_t deletion_steps_left(const struct broker *broker)
-{
-    const struct deletions *deletions = &broker->deletions;
-    size_t steps = broker->settings.deletion_steps_max;
-
-    if (deletions->unlimited)
-        return SIZE_MAX;
-    if (!deletions->at_end)
-        steps /= 2;
-    return steps > deletions->steps ? steps - deletions->steps : 0;
-}
-
-bool deletion_step(struct broker *broker)
-{
-    if (deletion_steps_left(broker) == 0)
-        return false;
-    broker->deletions.steps++;
-    return true;
-}
 
 static void add_first(struct deletions *deletions, struct deletion *deletion)
 {
@@ -73,22 +54,50 @@ void deletion_begin(struct broker *broker, struct deletion *deletion)
         deletion->number = ++deletions->begun;
         add_last(deletions, deletion);
     }
+    if (!deletions->task_runs)
+        task_add(&deletions->task);
+    deletions->task_runs = true;
 }
 
-/* Each one that is looked at is a step: those with nothing to delete are not free. */
-static void run(struct broker *broker)
+/* In front of @rest, behind what it has begun. */
+static void put_back(struct deletions *deletions, struct deletion *deletion, struct deletion *rest)
+{
+    struct deletion **at = &deletions->first;
+
+    while (*at != rest)
+        at = &(*at)->next;
+    *at = deletion;
+    deletion->next = rest;
+    if (!rest)
+        deletions->last = deletion;
+}
+
+static void advance_first(struct broker *broker)
 {
     struct deletions *deletions = &broker->deletions;
+    struct deletion *deletion = take_first(deletions), *rest = deletions->first;
 
-    assert(!deletions->running);
-    while (deletions->first && deletion_step(broker)) {
-        struct deletion *deletion = take_first(deletions);
-
-        deletions->running = deletion->number;
-        if (!deletion->advance(deletion))
-            add_first(deletions, deletion);
-    }
+    deletions->running = deletion->number;
+    if (!deletion->advance(deletion))
+        put_back(deletions, deletion, rest);
     deletions->running = 0;
+}
+
+/*
+ * Each one that is looked at is paid for: those with nothing to delete are not free. But what little
+ * is left of the turn is all for the steps of the last one, so that it always gets on.
+ */
+static void run(struct broker *broker)
+{
+    bool last = false;
+
+    assert(!broker->deletions.running);
+    while (deletion_pending(broker) && broker->work_left > 0 && !last) {
+        last = broker->work_left <= TASK_COST_DELETE;
+        if (!last)
+            task_charge(broker, TASK_COST_DELETE);
+        advance_first(broker);
+    }
 }
 
 void deletion_run_begun(struct broker *broker, uint64_t since)
@@ -99,25 +108,43 @@ void deletion_run_begun(struct broker *broker, uint64_t since)
         run(broker);
 }
 
-static bool store_is_behind(const struct broker *broker)
+bool deletion_waits_for_store(const struct broker *broker)
 {
-    return broker->store && store_open_bytes(broker->store) > OPEN_COMMIT_BYTES_MAX;
+    return deletion_pending(broker) && broker->store &&
+           store_open_bytes(broker->store) > OPEN_COMMIT_BYTES_MAX;
 }
 
-void deletion_run(struct broker *broker)
+static bool run_task(struct task *task)
 {
-    if (!deletion_pending(broker) || store_is_behind(broker))
-        return;
-    broker->deletions.at_end = true;
-    run(broker);
-    broker->deletions.at_end = false;
+    if (!deletion_waits_for_store(task->broker))
+        run(task->broker);
+    return !deletion_pending(task->broker);
+}
+
+static void end_task(struct task *task)
+{
+    task->broker->deletions.task_runs = false;
+}
+
+void deletion_init(struct broker *broker)
+{
+    broker->deletions.task = (struct task){ .run = run_task, .end = end_task, .broker = broker };
 }
 
 void deletion_finish_all(struct broker *broker)
 {
-    broker->deletions.unlimited = true;
+    int64_t work_left = broker->work_left;
+
+    broker->work_left = INT64_MAX;
     run(broker);
-    broker->deletions.unlimited = false;
+    broker->work_left = work_left;
+}
+
+void deletion_stop(struct broker *broker)
+{
+    if (broker->deletions.task_runs)
+        task_remove(&broker->deletions.task);
+    broker->deletions.task_runs = true;
 }
 
 void deletion_release_all(struct broker *broker)
@@ -146,9 +173,4 @@ bool deletion_is_due(const struct broker *broker, uint64_t since)
 bool deletion_pending(const struct broker *broker)
 {
     return broker->deletions.first != NULL;
-}
-
-bool deletion_wants_turn(const struct broker *broker)
-{
-    return deletion_pending(broker) && !store_is_behind(broker);
 }

@@ -2,15 +2,16 @@
  * deletion.h - deleting what has very many parts takes several turns
  *
  * A queue with a million bindings, a long chain of auto-delete exchanges, or a million exclusive
- * queues of one connection would stop every other client while they are freed. So deleting is
- * counted in steps: a binding, a consumer, a few messages. What a client asks for is done at once
- * as long as the turn has steps left, as it nearly always has. If not, the queue or exchange is
- * hidden at once (it is not found, and nothing is routed to it), and its deletion is continued at
- * the end of each turn.
+ * queues of one connection would stop every other client while they are freed. So deleting pays for
+ * each binding, consumer and message from what a turn may do (task.h). What a client asks for is
+ * done at once as long as the turn has work left, as it nearly always has. If not, the queue or
+ * exchange is hidden at once (it is not found, and nothing is routed to it), and its deletion is
+ * continued by the deletions' task. Purged messages go the same way.
  *
  * Deletions are continued in the order in which they began. What one deletion causes (an
  * auto-delete exchange has lost its last binding) comes before those that began after it, so a
  * client that asked for a deletion can wait for one number: it is answered when all of it is gone.
+ * That order is why they are one task together, not one task each.
  */
 #ifndef BROKER_DELETION_H
 #define BROKER_DELETION_H
@@ -19,9 +20,19 @@
 
 struct broker;
 
+/** struct task - work that goes on, a slice a turn (task.h) */
+struct task {
+    /** goes on until it is done (true), or task_pay() has refused (false) */
+    bool (*run)(struct task *task);
+    /** it is done: answers; the task may be freed */
+    void (*end)(struct task *task);
+    struct broker *broker;
+    struct task *next, *prev; /* of broker->tasks, while it is not done */
+};
+
 /** struct deletion - what is being deleted has one of these; all zero while it is not */
 struct deletion {
-    /** do as much as there are steps for; true: it has ended, and @deletion is gone */
+    /** do as much as task_pay() allows; true: it has ended, and @deletion is gone */
     bool (*advance)(struct deletion *deletion);
     /** at shutdown: free it in memory only */
     void (*release)(struct deletion *deletion);
@@ -40,21 +51,12 @@ struct deletions {
     struct deletion *last;
     uint64_t begun;         /* the last number given */
     uint64_t running;       /* the number of the one that is being advanced; 0: none */
-    size_t steps;           /* of this turn */
-    bool at_end;            /* of the turn: all of its steps may be used */
-    bool unlimited;         /* nobody waits for the end of the turn */
+    struct task task;       /* advances them */
+    bool task_runs;         /* it is in broker->tasks, or is kept out for good (deletion_stop()) */
 };
 
-/**
- * deletion_steps_left() - that may still be done now
- *
- * Half of a turn's steps are for the end of the turn, so that many small deletions do not keep a
- * large one from going on.
- */
-size_t deletion_steps_left(const struct broker *broker);
-
-/** deletion_step() - take one; false: there is none left */
-bool deletion_step(struct broker *broker);
+/** deletion_init() - of a new broker */
+void deletion_init(struct broker *broker);
 
 /** deletion_begin() - @deletion, whose functions are set, goes on at the end of the turn */
 void deletion_begin(struct broker *broker, struct deletion *deletion);
@@ -66,11 +68,11 @@ void deletion_begin(struct broker *broker, struct deletion *deletion);
  */
 void deletion_run_begun(struct broker *broker, uint64_t since);
 
-/** deletion_run() - at the end of a turn: go on with what has begun */
-void deletion_run(struct broker *broker);
-
 /** deletion_finish_all() - before there are clients: whatever it takes */
 void deletion_finish_all(struct broker *broker);
+
+/** deletion_stop() - at shutdown: nothing is deleted any more but what fits in at once */
+void deletion_stop(struct broker *broker);
 
 /** deletion_release_all() - at shutdown: free in memory what has not ended */
 void deletion_release_all(struct broker *broker);
@@ -84,7 +86,7 @@ bool deletion_is_due(const struct broker *broker, uint64_t since);
 /** deletion_pending() - something has not ended */
 bool deletion_pending(const struct broker *broker);
 
-/** deletion_wants_turn() - the broker is to have another turn for it, at once */
-bool deletion_wants_turn(const struct broker *broker);
+/** deletion_waits_for_store() - nothing goes on until the open commit is smaller */
+bool deletion_waits_for_store(const struct broker *broker);
 
 #endif

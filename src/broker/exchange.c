@@ -22,6 +22,7 @@
 #include "broker/equivalence.h"
 #include "broker/meta.h"
 #include "broker/policy.h"
+#include "broker/task.h"
 #include "broker/route.h"
 #include "broker/vhost.h"
 #include "broker/vhost_limits.h"
@@ -112,7 +113,7 @@ static bool unbind_from(struct exchange *exchange)
     struct broker *broker = exchange->destination.vhost->broker;
 
     while (exchange->bindings) {
-        if (!deletion_step(broker))
+        if (!task_pay(broker, TASK_COST_DELETE))
             return false;
         binding_drop(exchange->bindings);
     }
@@ -144,8 +145,10 @@ static void release_deletion(struct deletion *deletion)
 
 static bool is_quick(const struct exchange *exchange)
 {
-    return (size_t)exchange->binding_count + exchange->destination.binding_count <
-           deletion_steps_left(exchange->destination.vhost->broker);
+    uint64_t n_bindings = (uint64_t)exchange->binding_count + exchange->destination.binding_count;
+
+    return task_affords(exchange->destination.vhost->broker,
+                        (n_bindings + 1) * TASK_COST_DELETE);
 }
 
 /* @noted: its record tells the next start to delete it, if this is not ended by then. */

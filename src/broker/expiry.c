@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { EXPIRY_FIRST_CAPACITY = 32, EXPIRY_STALE_ALLOWED = 64 };
+enum { EXPIRY_FIRST_CAPACITY = 32, EXPIRY_STALE_ALLOWED = 64, EXPIRY_STALE_STEPS = 4096 };
 
 void expiry_init(struct expiry *expiry)
 {
@@ -71,7 +71,7 @@ static int add(struct expiry *expiry, const struct queue_entry *entry)
         if (!order)
             return -ENOMEM;
         if (!expiry->order)
-            order->count = order->stale = 0;
+            order->count = order->stale = order->sweep = 0;
         order->capacity = capacity;
         expiry->order = order;
     }
@@ -131,23 +131,35 @@ static void pop(struct expiry *expiry)
     sift_down(order->heap, 0, order->count);
 }
 
-/* Keeps the records of messages that are still there, and makes a heap of them again. */
+static void remove_at(struct expiry_order *order, uint32_t at)
+{
+    if (at == --order->count)
+        return;
+    order->heap[at] = order->heap[order->count];
+    sift_down(order->heap, at, order->count);
+    sift_up(order->heap, at);
+}
+
+/*
+ * Drops records whose message has gone, from where the last call ended. What moves up behind that
+ * place is passed over until the next round.
+ */
 static void drop_stale(struct expiry *expiry, struct ready *ready)
 {
     struct expiry_order *order = expiry->order;
-    uint32_t kept = 0;
 
-    for (uint32_t i = 0; i < order->count; i++)
-        if (find(ready, &order->heap[i]))
-            order->heap[kept++] = order->heap[i];
-    if (kept == 0) {
-        free(TAKE(expiry->order));
-        return;
+    for (uint32_t steps = 0; steps < EXPIRY_STALE_STEPS && order->count && order->stale; steps++) {
+        if (order->sweep >= order->count)
+            order->sweep = 0;
+        if (find(ready, &order->heap[order->sweep])) {
+            order->sweep++;
+        } else {
+            remove_at(order, order->sweep);
+            order->stale--;
+        }
     }
-    order->count = kept;
-    order->stale = 0;
-    for (uint32_t i = kept / 2; i-- > 0;)
-        sift_down(order->heap, i, kept);
+    if (order->count == 0)
+        free(TAKE(expiry->order));
 }
 
 bool expiry_take_due(struct expiry *expiry, struct ready *ready, uint64_t wall_ms,

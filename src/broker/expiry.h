@@ -10,7 +10,7 @@
  * head need not be: a message that comes back stands before others, whenever it expires.
  *
  * A message that leaves the queue otherwise leaves its record behind. Stale records are dropped
- * when they come to the top, and all at once when they are the majority.
+ * when they come to the top, and are searched for, a part at a time, when they are the majority.
  */
 #ifndef BROKER_EXPIRY_H
 #define BROKER_EXPIRY_H
@@ -26,6 +26,7 @@ struct expiry_record {
 struct expiry_order {
     uint32_t count, capacity;
     uint32_t stale; /* records whose message has gone, as far as is known */
+    uint32_t sweep; /* where the search for them goes on */
     struct expiry_record heap[];
 };
 

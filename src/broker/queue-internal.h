@@ -57,6 +57,8 @@ void queue_discard_fetched(struct queue *queue, struct discard *discard, struct 
 int queue_fetch_for_discard(struct queue *queue, const struct queue_entry *entry,
                             struct discard *discard);
 
+/** queue_may_step() - false: this turn has handed out, or given up, enough; the queue is woken */
+bool queue_may_step(struct queue *queue);
 /** queue_hand_out() - give entries to consumers and waiting gets */
 void queue_hand_out(struct queue *queue);
 

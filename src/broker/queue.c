@@ -20,9 +20,8 @@
 #include "broker/meta.h"
 #include "broker/policy.h"
 #include "broker/queue-internal.h"
+#include "broker/task.h"
 #include "broker/vhost.h"
-
-enum { MESSAGES_A_STEP = 16 }; /* of a deletion: they cost about as much as a binding */
 
 /* The queue and what it is called and declared with are one allocation. */
 static struct queue *allocate(const struct queue_properties *properties)
@@ -185,14 +184,14 @@ static void finish_unlinking(struct queue *queue)
     queue->unlinked = true;
 }
 
-/* False when there are no steps left for more of them. */
+/* False when the turn has no work left for more of them. */
 static bool drop_messages(struct queue *queue, struct ready *ready)
 {
     struct broker *broker = queue_vhost(queue)->broker;
     struct queue_entry entry;
 
-    for (size_t n = 0; ready->count; n++) {
-        if (n % MESSAGES_A_STEP == 0 && !deletion_step(broker))
+    while (ready->count) {
+        if (!task_pay(broker, TASK_COST_DROP))
             return false;
         ready_pop(ready, &entry);
         queue_release_entry(queue, &entry);
@@ -265,7 +264,7 @@ bool queue_unlink(struct queue *queue)
     bool quick;
 
     hide(queue);
-    quick = n_bindings <= deletion_steps_left(broker) || !postpone_unlinking(queue);
+    quick = task_affords(broker, n_bindings * TASK_COST_DELETE) || !postpone_unlinking(queue);
     if (quick) {
         destination_unbind_all(&queue->destination);
         finish_unlinking(queue);
@@ -276,15 +275,16 @@ bool queue_unlink(struct queue *queue)
 
 void queue_empty(struct queue *queue)
 {
-    struct deletions *deletions = &queue_vhost(queue)->broker->deletions;
+    struct broker *broker = queue_vhost(queue)->broker;
+    int64_t work_left = broker->work_left;
 
     assert(queue->unlinked);
     if (!advance_emptying(queue)) {
         if (postpone(queue))
             return;
-        deletions->unlimited = true; /* no memory: all of it now */
+        broker->work_left = INT64_MAX; /* no memory: all of it now */
         (void)advance_emptying(queue);
-        deletions->unlimited = false;
+        broker->work_left = work_left;
     }
     queue_unref(queue);
 }
@@ -654,10 +654,10 @@ uint32_t queue_purge(struct queue *queue)
 
     queue_dispatch(queue);
     count = queue_ready_count(queue);
-    if (count / MESSAGES_A_STEP < deletion_steps_left(broker) || !purge_later(queue)) {
+    if (task_affords(broker, (uint64_t)count * TASK_COST_DROP) || !purge_later(queue)) {
+        task_charge(broker, (int64_t)count * TASK_COST_DROP);
         while (queue_pop(queue, &entry))
             queue_release_entry(queue, &entry);
-        broker->deletions.steps += count / MESSAGES_A_STEP;
     }
     deletion_run_begun(broker, since);
     return count;

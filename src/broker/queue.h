@@ -81,6 +81,7 @@ struct queue {
     struct hash_link by_name;       /* of vhost->queues */
     uint32_t refs;
     uint32_t unacked_count;
+    uint32_t held;                  /* messages on their way back: nothing is handed out until then */
     uint32_t consumer_count;
     uint32_t arguments_bytes;       /* see queue_arguments() */
     bool durable : 1;

@@ -6,6 +6,11 @@
  * head that is only in the store stops it until it has been read (queue_fetch.c). Then limits and
  * times are looked after (queue_upkeep.c), and what that gives up is dead-lettered by the broker
  * when all queues have had their turn.
+ *
+ * A turn has only so many steps of this (broker->hand_outs_left): a backlog may meet a thousand
+ * consumers, or a time to live may end for a million messages at once. A queue that has not got
+ * through is woken again, for the next turn. One to which many messages are on their way back
+ * (channel_task.c) hands out nothing until they are there.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -52,24 +57,43 @@ static bool is_expired(const struct queue *queue, const struct queue_entry *entr
     return entry->expires_ms && entry->expires_ms < queue_vhost(queue)->broker->wall_ms;
 }
 
-/* The first ready entry, if it is in memory; those that have expired are given up on the way. */
+/*
+ * The first ready entry, if it is in memory and the queue is not held; those that have expired are
+ * given up on the way, which wakes the queue again when it is too much for the turn.
+ */
 static struct queue_entry *living_head(struct queue *queue)
 {
     struct queue_entry *head;
     struct queue_entry entry;
 
+    if (UNLIKELY(queue->held))
+        return NULL;
     while ((head = queue_head(queue)) && UNLIKELY(is_expired(queue, head))) {
+        if (!queue_may_step(queue))
+            return NULL;
         queue_pop(queue, &entry);
         queue_discard(queue, &entry, DEAD_LETTER_EXPIRED);
     }
     return head;
 }
 
+bool queue_may_step(struct queue *queue)
+{
+    struct broker *broker = queue_vhost(queue)->broker;
+
+    if (UNLIKELY(broker->hand_outs_left == 0)) {
+        queue_wake(queue);
+        return false;
+    }
+    broker->hand_outs_left--;
+    return true;
+}
+
 enum queue_take queue_take(struct queue *queue, struct queue_entry *ret_entry)
 {
     queue_dispatch(queue);
     if (!living_head(queue))
-        return queue_ready_count(queue) ? QUEUE_TAKE_WAIT : QUEUE_TAKE_EMPTY;
+        return queue_ready_count(queue) || queue->held ? QUEUE_TAKE_WAIT : QUEUE_TAKE_EMPTY;
     take_head(queue, ret_entry);
     queue->unacked_count++;
     return QUEUE_TAKE_ENTRY;
@@ -79,7 +103,8 @@ void queue_answer_gets(struct queue *queue)
 {
     struct queue_entry entry;
 
-    while (queue_gets(queue) && (living_head(queue) || queue_ready_count(queue) == 0)) {
+    while (queue_gets(queue) &&
+           (living_head(queue) || (queue_ready_count(queue) == 0 && !queue->held))) {
         struct pending_get *get = queue_gets(queue);
 
         LL_DELETE(queue->rare->gets, get);
@@ -106,7 +131,7 @@ void queue_hand_out(struct queue *queue)
             consumer_block(consumer);
             continue;
         }
-        if (!living_head(queue))
+        if (!living_head(queue) || !queue_may_step(queue))
             return;
         take_head(queue, &entry);
         if (channel_deliver(consumer, &entry)) {

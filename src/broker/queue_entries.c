@@ -1,11 +1,11 @@
 /*
- * queue_entries.c - a deque of chunks for what comes, a heap for what comes back
+ * queue_entries.c - a deque of chunks for what comes; returned_entries.h has what comes back
  *
  * Invariants of the ring: chunks in the directory are not empty (live > 0), but for one that may
  * be kept alone and empty, so that a queue that hovers around empty does not allocate for each
  * message; within a chunk the places from `first` to `end` hold growing sequences, and so do the
  * chunks in order; the place at `first` is never a hole; only a chunk that is alone may have fewer
- * places than others. The heap is a binary min-heap by sequence.
+ * places than others.
  *
  * The head is never frozen; what lies between it and the tail is frozen when the tail moves on, if
  * it can be, and a frozen one that becomes the tail is full. The head has to be there without fail,
@@ -45,7 +45,6 @@ void queue_entries_release(struct queue_entries *entries)
         free(*slot(entries, i));
     free(entries->spare);
     free(entries->chunks);
-    free(entries->heap);
     *entries = (struct queue_entries){ 0 };
 }
 
@@ -251,92 +250,35 @@ static void ring_drop_first(struct queue_entries *entries)
     while (chunk->entries[chunk->first].flags & ENTRY_HOLE);
 }
 
-static void sift_up(struct queue_entry *heap, uint32_t at)
-{
-    struct queue_entry moving = heap[at];
-
-    while (at > 0) {
-        uint32_t parent = (at - 1) / 2;
-
-        if (heap[parent].sequence <= moving.sequence)
-            break;
-        heap[at] = heap[parent];
-        at = parent;
-    }
-    heap[at] = moving;
-}
-
-static void sift_down(struct queue_entry *heap, uint32_t at, uint32_t count)
-{
-    struct queue_entry moving = heap[at];
-
-    for (;;) {
-        uint32_t child = 2 * at + 1;
-
-        if (child >= count)
-            break;
-        if (child + 1 < count && heap[child + 1].sequence < heap[child].sequence)
-            child++;
-        if (moving.sequence <= heap[child].sequence)
-            break;
-        heap[at] = heap[child];
-        at = child;
-    }
-    heap[at] = moving;
-}
-
 int queue_entries_put_back(struct queue_entries *entries, const struct queue_entry *entry)
 {
-    if (entries->heap_count == entries->heap_capacity) {
-        uint32_t capacity = entries->heap_capacity ? entries->heap_capacity * 2 : 16;
-        struct queue_entry *heap = realloc(entries->heap, capacity * sizeof *heap);
-
-        if (!heap)
-            return -ENOMEM;
-        entries->heap = heap;
-        entries->heap_capacity = capacity;
-    }
-    entries->heap[entries->heap_count] = *entry;
-    sift_up(entries->heap, entries->heap_count++);
-    return 0;
+    return returned_entries_add(&entries->back, entry);
 }
 
-static void heap_remove(struct queue_entries *entries, uint32_t at)
-{
-    if (at != --entries->heap_count) {
-        entries->heap[at] = entries->heap[entries->heap_count];
-        sift_down(entries->heap, at, entries->heap_count);
-        sift_up(entries->heap, at);
-    }
-    if (entries->heap_count == 0) {
-        free(entries->heap); /* requeues are bursts: an idle queue keeps nothing for them */
-        entries->heap = NULL;
-        entries->heap_capacity = 0;
-    }
-}
-
-static bool heap_is_next(struct queue_entries *entries)
+static bool back_is_next(struct queue_entries *entries)
 {
     struct queue_entry *first;
 
-    if (LIKELY(entries->heap_count == 0))
+    if (LIKELY(entries->back.count == 0))
         return false;
     first = queue_entries_ring_first(entries);
-    return !first || entries->heap[0].sequence < first->sequence;
+    return !first || returned_entries_first(&entries->back)->sequence < first->sequence;
 }
 
 struct queue_entry *queue_entries_first(struct queue_entries *entries)
 {
-    return heap_is_next(entries) ? &entries->heap[0] : queue_entries_ring_first(entries);
+    return back_is_next(entries) ? returned_entries_first(&entries->back)
+                                 : queue_entries_ring_first(entries);
 }
 
 bool queue_entries_pop(struct queue_entries *entries, struct queue_entry *ret_entry)
 {
     struct queue_entry *first;
 
-    if (UNLIKELY(heap_is_next(entries))) {
-        *ret_entry = entries->heap[0];
-        heap_remove(entries, 0);
+    if (UNLIKELY(back_is_next(entries))) {
+        first = returned_entries_first(&entries->back);
+        *ret_entry = *first;
+        returned_entries_remove(&entries->back, first);
         return true;
     }
     first = queue_entries_ring_first(entries);
@@ -379,10 +321,7 @@ struct queue_entry *queue_entries_find(struct queue_entries *entries, uint64_t s
                 return found;
         }
     }
-    for (uint32_t i = 0; i < entries->heap_count; i++)
-        if (entries->heap[i].sequence == sequence)
-            return &entries->heap[i];
-    return NULL;
+    return returned_entries_find(&entries->back, sequence);
 }
 
 void queue_entries_remove(struct queue_entries *entries, struct queue_entry *found,
@@ -392,9 +331,8 @@ void queue_entries_remove(struct queue_entries *entries, struct queue_entry *fou
     uint32_t index;
 
     *ret_entry = *found;
-    if (entries->heap_count && found >= entries->heap &&
-        found < entries->heap + entries->heap_count) {
-        heap_remove(entries, (uint32_t)(found - entries->heap));
+    if (entries->back.count && returned_entries_find(&entries->back, found->sequence) == found) {
+        returned_entries_remove(&entries->back, found);
         return;
     }
     index = find_chunk(entries, found->sequence);
@@ -410,6 +348,15 @@ void queue_entries_remove(struct queue_entries *entries, struct queue_entry *fou
     else
         while (chunk->entries[chunk->first].flags & ENTRY_HOLE)
             chunk->first++;
+}
+
+static struct queue_entry *next_returned(struct queue_entries_walk *walk)
+{
+    struct queue_entry *entry = returned_entries_next(&walk->entries->back, walk->back_at);
+
+    if (entry)
+        walk->back_at = entry->sequence + 1;
+    return entry;
 }
 
 struct queue_entry *queue_entries_walk_next(struct queue_entries_walk *walk)
@@ -432,5 +379,5 @@ struct queue_entry *queue_entries_walk_next(struct queue_entries_walk *walk)
         walk->chunk++;
         walk->at = 0;
     }
-    return walk->heap_at < entries->heap_count ? &entries->heap[walk->heap_at++] : NULL;
+    return next_returned(walk);
 }

@@ -4,8 +4,8 @@
  * Two structures. The *ring* is a deque of chunks: new messages are appended with growing
  * sequences, so it is sorted by construction, and a directory of the chunks finds any sequence by
  * binary search; chunks in the middle of which no message is in memory are packed (entry_chunk.h)
- * and unpacked when somebody asks for an entry of them. The *heap* takes entries that come back
- * (requeue) to positions that the ring has left behind; there are few, and the next message is the
+ * and unpacked when an entry of them is asked for. Entries that come back (requeue) to positions that
+ * the ring has left behind are kept apart, sorted (returned_entries.h); the next message is the
  * smaller of the two heads. No node per message: an entry is 32 octets, less when packed, and an
  * empty queue holds one chunk at most, which is small unless there were many.
  *
@@ -18,6 +18,7 @@
 #define BROKER_QUEUE_ENTRIES_H
 
 #include "broker/entry_chunk.h"
+#include "broker/returned_entries.h"
 
 struct queue_entries {
     struct entry_chunk **chunks; /* directory: a ring, capacity a power of two */
@@ -26,8 +27,7 @@ struct queue_entries {
     uint32_t frozen_count;     /* chunks that are packed */
     struct entry_chunk *spare; /* kept while some are: the next head is unpacked into it */
     struct entry_chunk *warm;  /* in the middle, unpacked last; packed again after the next one */
-    uint32_t heap_count, heap_capacity;
-    struct queue_entry *heap;
+    struct returned_entries back;
 };
 
 void queue_entries_init(struct queue_entries *entries);
@@ -36,7 +36,7 @@ void queue_entries_release(struct queue_entries *entries);
 
 static inline uint32_t queue_entries_count(const struct queue_entries *entries)
 {
-    return entries->ring_count + entries->heap_count;
+    return entries->ring_count + entries->back.count;
 }
 
 /** queue_entries_push() - append; the sequence is larger than all before. 0 or -ENOMEM */
@@ -66,14 +66,15 @@ void queue_entries_remove(struct queue_entries *entries, struct queue_entry *fou
                           struct queue_entry *ret_entry);
 
 /**
- * struct queue_entries_walk - visit all entries: the ring from its head, then the heap, unordered
+ * struct queue_entries_walk - visit all entries: the ring from its head, then what came back, each in order
  *
  * Valid until the next change; flags and message of an entry may be changed until the next step.
  * Without memory to unpack a chunk the walk ends early.
  */
 struct queue_entries_walk {
     struct queue_entries *entries;
-    uint32_t chunk, at, heap_at;
+    uint32_t chunk, at;
+    uint64_t back_at;
 };
 
 static inline struct queue_entries_walk queue_entries_walk(struct queue_entries *entries)

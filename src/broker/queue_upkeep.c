@@ -5,6 +5,9 @@
  * expiry. It stands in the broker's timers by the monotonic clock, while messages carry wall clock
  * times (they survive a restart), so a deadline is only a hint to look. It is moved when it gets
  * earlier, not when it gets later: then it fires for nothing and is set again.
+ *
+ * What a turn cannot give up, because very many expire at once or a limit has been set on a long
+ * backlog, is for the next turn (queue_may_step()).
  */
 #include "broker/broker.h"
 #include "broker/consumer_timeout.h"
@@ -24,7 +27,10 @@ static void drop_heads(struct queue *queue)
 {
     struct queue_entry entry;
 
-    while (is_over(queue) && !queue_discards_are_many(queue) && queue_pop(queue, &entry))
+    if (queue->held)
+        return; /* the head is not the oldest yet */
+    while (is_over(queue) && !queue_discards_are_many(queue) && queue_may_step(queue) &&
+           queue_pop(queue, &entry))
         queue_discard(queue, &entry, DEAD_LETTER_MAXLEN);
 }
 
@@ -48,7 +54,8 @@ static void drop_expired(struct queue *queue)
     uint64_t wall_ms = queue_vhost(queue)->broker->wall_ms;
     struct queue_entry entry;
 
-    while (!queue_discards_are_many(queue) && take_expired(queue, wall_ms, &entry))
+    while (!queue_discards_are_many(queue) && queue_may_step(queue) &&
+           take_expired(queue, wall_ms, &entry))
         queue_discard(queue, &entry, DEAD_LETTER_EXPIRED);
 }
 
@@ -80,8 +87,8 @@ static uint64_t message_due_ms(struct queue *queue)
     const struct queue_entry *oldest = ready_oldest(&queue->ready);
     uint64_t expires_ms = expiry_next_ms(&queue->expiry);
 
-    if (queue_discards_are_many(queue))
-        return UINT64_MAX; /* the end of a read wakes the queue */
+    if (queue_discards_are_many(queue) || broker->hand_outs_left == 0)
+        return UINT64_MAX; /* the end of a read wakes the queue, or it is woken for the next turn */
     if (oldest && oldest->expires_ms && oldest->expires_ms < expires_ms)
         expires_ms = oldest->expires_ms;
     if (expires_ms == UINT64_MAX)

@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "amqp/bounds.h"
+
 enum { HEAP_FIRST_CAPACITY = 64 };
 
 void timers_release(struct timers *timers)
@@ -107,12 +109,9 @@ void timers_cancel(struct timers *timers, struct timer *timer)
 
 void timers_run(struct timers *timers, uint64_t now_ms)
 {
-    timers_run_some(timers, now_ms, SIZE_MAX);
-}
+    unsigned left = BOUND_TIMERS_A_TURN;
 
-void timers_run_some(struct timers *timers, uint64_t now_ms, size_t max)
-{
-    while (max-- > 0 && timers->count && timers->heap[1]->due_ms <= now_ms) {
+    while (left-- && timers->count && timers->heap[1]->due_ms <= now_ms) {
         struct timer *timer = timers->heap[1];
 
         timers_cancel(timers, timer);

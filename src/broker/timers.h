@@ -38,10 +38,12 @@ int timers_set(struct timers *timers, struct timer *timer, uint64_t due_ms);
 /** timers_cancel() - it will not fire; a timer that is not set is fine */
 void timers_cancel(struct timers *timers, struct timer *timer);
 
-/** timers_run() - fire all that are due at @now_ms, each once at most unless it is set to the past */
+/**
+ * timers_run() - fire what is due at @now_ms, each once at most unless it is set to the past
+ *
+ * BOUND_TIMERS_A_TURN at most: timers_next() says that there are more.
+ */
 void timers_run(struct timers *timers, uint64_t now_ms);
-/** timers_run_some() - at most @max of them, the earliest first; timers_next() tells of the rest */
-void timers_run_some(struct timers *timers, uint64_t now_ms, size_t max);
 
 /** timers_next() - when the earliest is due; UINT64_MAX when none is set */
 static inline uint64_t timers_next(const struct timers *timers)

@@ -1,10 +1,9 @@
 /*
  * unacked.h - the deliveries of a channel that wait for an acknowledgement
  *
- * Sorted by delivery tag by construction: a ring that grows at the tail. An entry settled in the
- * middle leaves a hole, and holes are closed when they are the majority. Tags have gaps (no-ack
- * deliveries use them up too), so a tag is found by guessing its place and, failing that, by
- * binary search.
+ * Sorted by delivery tag, in chunks: a client may hold a million, and nothing that it does with one
+ * of them may take time in proportion to all. Tags have gaps (no-ack deliveries use them up too),
+ * so a tag is found by guessing its place and, failing that, by binary search.
  */
 #ifndef BROKER_UNACKED_H
 #define BROKER_UNACKED_H
@@ -20,14 +19,16 @@ struct unacked_delivery {
     struct consumer *consumer; /* NULL for basic.get */
     struct queue_entry entry;
     uint64_t delivered_ms;
-    bool counted;              /* in channel->global_unacked */
+    bool counted;              /* against the shared limit (channel_is_counted()) */
     bool timed_out;            /* its message is back in the queue: settling it does nothing */
 };
 
+struct unacked_chunk;
+
 struct unacked {
-    struct unacked_delivery *ring; /* capacity a power of two */
-    uint32_t first, used, capacity;
-    uint32_t count; /* without holes */
+    struct unacked_chunk **chunks; /* a ring; capacity a power of two */
+    uint32_t chunk_first, chunk_count, chunk_capacity;
+    uint32_t count;
 };
 
 void unacked_init(struct unacked *unacked);
@@ -46,16 +47,22 @@ struct unacked_delivery *unacked_first(struct unacked *unacked);
 /** unacked_last() - the newest delivery; NULL when empty */
 struct unacked_delivery *unacked_last(struct unacked *unacked);
 
-/** unacked_at() - place @index of the ring, 0 to used - 1: perhaps a hole (queue NULL) */
-static inline struct unacked_delivery *unacked_at(const struct unacked *unacked, uint32_t index)
-{
-    return &unacked->ring[(unacked->first + index) & (unacked->capacity - 1)];
-}
+/** unacked_from() - the oldest delivery with this tag or a larger one; NULL: none */
+struct unacked_delivery *unacked_from(struct unacked *unacked, uint64_t tag);
 
-/** unacked_remove() - take @delivery out (a pointer from find, first or last) */
+/** unacked_before() - the newest delivery with a smaller tag; NULL: none */
+struct unacked_delivery *unacked_before(struct unacked *unacked, uint64_t tag);
+
+/** unacked_remove() - take @delivery out (a pointer from one of the above) */
 void unacked_remove(struct unacked *unacked, struct unacked_delivery *delivery);
 
 /** unacked_insert() - put back a delivery whose tag may lie among those present (tx.rollback) */
 int unacked_insert(struct unacked *unacked, const struct unacked_delivery *delivery);
+
+/** unacked_chunk_count() - for tests: memory follows it */
+static inline uint32_t unacked_chunk_count(const struct unacked *unacked)
+{
+    return unacked->chunk_count;
+}
 
 #endif

@@ -8,24 +8,22 @@
  * statvfs() asks the file system for numbers that it has in memory, so the loop may call it. Where
  * it fails, nothing is known and the alarm stays as it was; that is said once.
  *
- * The memory in use only the allocator can tell, and mallinfo2() visits every free piece for it: a
- * quarter of a second for 1.5 million of them. The resident size costs nothing and is never less,
- * so the allocator is asked only while that is past a limit; between the seconds only if it was not
- * asked past that limit before, or if the process has grown by another BOUND_MEMORY_LOOK_BYTES.
+ * The memory in use only the allocator can tell, and the C library's visits every free piece for it
+ * (memory.h). The resident size costs nothing and is never less, so the allocator is asked only while
+ * that is past a limit; between the seconds only if it was not asked past that limit before, or if the
+ * process has grown by another BOUND_MEMORY_LOOK_BYTES.
  *
  * While the memory alarm is raised, unfinished messages are given up down to a part of the limit,
  * some connections at a time: their publishers are blocked and could never finish them.
  *
  * The same look gives back what a burst has left: free() keeps pages that lie below one in use, so
- * a queue of a million entries would leave its memory with the process for good. malloc_trim()
- * takes as long as mallinfo2(), so it waits for a quiet second after TRIM_WORK_US of work, and for
- * twice as much each time that it was of little use.
+ * a queue of a million entries would leave its memory with the process for good. Where that is not
+ * the allocator's own affair (memory.h) it takes as long as the question, so it waits for a quiet
+ * second after TRIM_WORK_US of work, and for twice as much each time that it was of little use.
  */
 #include "server/alarms.h"
 
 #include <errno.h>
-#include <malloc.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -34,6 +32,7 @@
 #include "broker/broker.h"
 #include "server/log.h"
 #include "server/loop.h"
+#include "server/memory.h"
 
 enum {
     ALARMS_PERIOD_MS = 1000,
@@ -79,34 +78,6 @@ static void set_disk_alarm(struct alarms *alarms, bool raised, uint64_t free_byt
                 alarms->settings.node_name,
                 raised ? " *** Publishers will be blocked until this alarm clears ***" : "");
     broker_set_alarm(alarms->broker, BROKER_ALARM_DISK, raised);
-}
-
-/* The resident size; 0 when the kernel does not tell. */
-static uint64_t memory_resident(void)
-{
-    unsigned long long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-
-    if (!file)
-        return 0;
-    if (fscanf(file, "%*u %llu", &pages) != 1)
-        pages = 0;
-    (void)fclose(file);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-/* Another allocator than the C library's (a preloaded one, a sanitizer's) leaves zeros here. */
-static uint64_t memory_used(void)
-{
-    struct mallinfo2 info = mallinfo2();
-    uint64_t used_bytes = (uint64_t)info.uordblks + (uint64_t)info.hblkhd;
-
-    return used_bytes ? used_bytes : memory_resident();
-}
-
-static void memory_trim(void)
-{
-    (void)malloc_trim(0); /* there may be nothing to give back: fine */
 }
 
 static uint64_t processor_us(void)

@@ -58,6 +58,8 @@ struct client_set {
     struct client *clients; /* list */
     unsigned count;
     uint64_t accepted;      /* ever; numbers the next client */
+    uint64_t accept_turn;   /* number of the loop's turn in which... */
+    unsigned accepted_in_it; /* ...so many have been accepted */
     struct output_pool pool;
     uint8_t *receive_buffer; /* CLIENT_RECEIVE_BYTES, for whoever reads just now */
     struct linger_set lingering;

@@ -383,12 +383,29 @@ static void set_socket_options(const struct client_settings *settings, int fd)
     set_buffer_size(fd, SO_RCVBUF, settings->recbuf_bytes);
 }
 
+static void count_accept(struct client_set *set)
+{
+    uint64_t turn = loop_turn_number(set->loop);
+
+    if (set->accept_turn != turn)
+        set->accepted_in_it = 0;
+    set->accept_turn = turn;
+    set->accepted_in_it++;
+}
+
+bool client_set_may_accept(const struct client_set *set)
+{
+    return set->accept_turn != loop_turn_number(set->loop) ||
+           set->accepted_in_it < BOUND_ACCEPTS_A_TURN;
+}
+
 int client_set_accept(struct client_set *set, int fd, const struct sockaddr *peer)
 {
     struct client *client = calloc(1, sizeof *client);
     int rc = -ENOMEM;
 
     loop_enter(set->loop);
+    count_accept(set);
     if (!client) {
         close(fd);
         return -ENOMEM;

@@ -29,6 +29,9 @@ struct client_settings {
 int client_set_new(struct loop *loop, struct broker *broker,
                    const struct client_settings *settings, struct client_set **ret_set);
 
+/** client_set_may_accept() - false: BOUND_ACCEPTS_A_TURN have been accepted in this turn */
+bool client_set_may_accept(const struct client_set *set);
+
 /** client_set_free() - drops the clients that are left, without a word to them */
 void client_set_free(struct client_set *set);
 

@@ -52,6 +52,8 @@ struct config {
     uint32_t initial_frame_max_bytes; /* before tune-ok */
     unsigned channel_max;             /* 0: unlimited */
     unsigned consumers_per_channel_max;
+    unsigned tx_messages_max; /* 0: no limit, as in the next */
+    uint64_t tx_bytes_max;
     uint64_t consumer_timeout_ms;   /* unacknowledged deliveries; 0: never */
     uint64_t connections_max;         /* of the node; INT64_MAX: unlimited, as in all of these */
     uint64_t channels_max;

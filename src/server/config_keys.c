@@ -41,6 +41,8 @@ static const struct config_row rows[] = {
     SETS("max_channels_per_connection", NULL, integer, FIELD(channel_max), BETWEEN(0, 65535)),
     SETS("consumer_max_per_channel", "65535", integer, FIELD(consumers_per_channel_max),
          BETWEEN(1, BOUND_CONSUMERS_PER_CHANNEL), ONE_OF("infinity")),
+    SETS("tx_message_limit", "100000", integer, FIELD(tx_messages_max), BETWEEN(0, INT32_MAX)),
+    SETS("tx_bytes_limit", "64000000", bytes, FIELD(tx_bytes_max), BETWEEN(0, INT64_MAX)),
     SETS("consumer_timeout", "1800000", integer, FIELD(consumer_timeout_ms),
          BETWEEN(0, INT64_C(315360000000))),
     SETS("connection_max", "infinity", integer, FIELD(connections_max), LIMIT),

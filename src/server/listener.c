@@ -1,10 +1,13 @@
 /*
  * listener.c - accepting, and not being able to
  *
- * libevent's evconnlistener accepts everything that waits in one go. When descriptors or memory run
- * out, the connection that could not be accepted stays in the kernel's queue and would wake the
- * loop again and again: the listener pauses for PAUSE_MS instead, with one line in the log until it
- * works again. Connections that exist are served meanwhile.
+ * libevent's evconnlistener accepts everything that waits in one go, which may be thousands: those
+ * that are connected would wait for all of them. So a turn takes BOUND_ACCEPTS_A_TURN at most, over
+ * all listeners; the rest stays in the kernel's queue until the next.
+ *
+ * When descriptors or memory run out, the connection that could not be accepted stays in that queue
+ * too, and would wake the loop again and again: the listener pauses for PAUSE_MS instead, with one
+ * line in the log until it works again. Connections that exist are served meanwhile.
  */
 #include "server/listener.h"
 
@@ -34,6 +37,7 @@ struct listener {
     struct client_set *clients;
     struct evconnlistener *socket;
     struct timer timer; /* ends a pause */
+    struct loop_work rest; /* the queue is not empty: goes on in the next turn */
     bool troubled;      /* said so in the log */
     char name[NAME_BYTES];
 };
@@ -44,6 +48,14 @@ static void on_pause_ends(struct timer *timer, uint64_t now_ms)
 
     (void)now_ms;
     evconnlistener_enable(listener->socket);
+}
+
+static void on_next_turn(struct loop_work *work)
+{
+    struct listener *listener = CONTAINER_OF(work, struct listener, rest);
+
+    if (!listener->timer.place)
+        evconnlistener_enable(listener->socket);
 }
 
 static void listener_trouble(struct listener *listener, int error)
@@ -76,6 +88,10 @@ static void on_accept(struct evconnlistener *socket, evutil_socket_t fd, struct 
     (void)peer_bytes;
     loop_enter(listener->loop);
     rc = client_set_accept(listener->clients, fd, peer);
+    if (!client_set_may_accept(listener->clients)) {
+        evconnlistener_disable(socket); /* it stops asking for more at once */
+        loop_defer(listener->loop, &listener->rest);
+    }
     if (rc == -ENOTCONN)
         return; /* gone before it was looked at */
     if (rc) {
@@ -218,6 +234,7 @@ int listener_new(struct loop *loop, struct client_set *clients, const char *addr
     listener->loop = loop;
     listener->clients = clients;
     listener->timer.fire = on_pause_ends;
+    listener->rest.run = on_next_turn;
     rc = listen_at(address, port);
     if (rc >= 0)
         rc = listener_start(listener, rc);
@@ -235,6 +252,7 @@ void listener_free(struct listener *listener)
     if (!listener)
         return;
     loop_cancel_timer(listener->loop, &listener->timer);
+    loop_work_cancel(&listener->rest);
     evconnlistener_free(listener->socket);
     free(listener);
 }

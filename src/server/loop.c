@@ -6,6 +6,10 @@
  * deadline moves. A gathering of the broker ends within a fraction of a millisecond, which epoll's
  * timeout cannot tell, so it has a descriptor of its own. Deferred work is run as one batch a turn:
  * what defers itself again waits for the next turn, so that nobody can hold the loop.
+ *
+ * Nobody is served while a turn is under way, so no turn may take long, whatever its clients do
+ * (broker/task.h). At log level debug those that take more than TURN_LONG_US are logged, with
+ * the processor time of this thread: bench/probe.py reads it.
  */
 #include "server/loop.h"
 
@@ -18,9 +22,10 @@
 #include <unistd.h>
 
 #include "broker/broker.h"
+#include "server/log.h"
 #include "store/store.h"
 
-enum { LOOP_SIGNALS_MAX = 8 };
+enum { LOOP_SIGNALS_MAX = 8, TURN_LONG_US = 1000 };
 
 struct loop_signal {
     struct loop *loop;
@@ -48,6 +53,8 @@ struct loop {
     unsigned signal_count;
     uint64_t (*clock)(void);
     uint64_t now_ms;
+    uint64_t turn_number;
+    uint64_t turn_began_us; /* processor time; 0: not measured */
     bool in_turn, again, stopped;
 };
 
@@ -62,6 +69,23 @@ static uint64_t clock_ms(clockid_t clock)
 static uint64_t monotonic_ms(void)
 {
     return clock_ms(CLOCK_MONOTONIC);
+}
+
+static uint64_t processor_us(void)
+{
+    struct timespec used;
+
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used); /* cannot fail with these arguments */
+    return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
+}
+
+static void log_long_turn(const struct loop *loop)
+{
+    uint64_t took_us = processor_us() - loop->turn_began_us;
+
+    if (took_us > TURN_LONG_US)
+        log_write(LOG_DEFAULT, LOG_LEVEL_DEBUG, NULL, "a turn took %llu us of processor time",
+                  (unsigned long long)took_us);
 }
 
 static void work_add(struct loop_work **list, struct loop_work *work)
@@ -105,6 +129,8 @@ void loop_enter(struct loop *loop)
     if (loop->in_turn)
         return;
     loop->in_turn = true;
+    loop->turn_number++;
+    loop->turn_began_us = log_enabled(LOG_DEFAULT, LOG_LEVEL_DEBUG) ? processor_us() : 0;
     loop->now_ms = loop->clock();
     broker_begin(loop->broker, loop->now_ms, clock_ms(CLOCK_REALTIME));
     if (loop->poll_store)
@@ -233,6 +259,11 @@ uint64_t loop_now_ms(const struct loop *loop)
     return loop->now_ms;
 }
 
+uint64_t loop_turn_number(const struct loop *loop)
+{
+    return loop->turn_number;
+}
+
 int loop_watch_store(struct loop *loop, struct store *store)
 {
     int fd = store_fd(store);
@@ -305,6 +336,8 @@ static void loop_end_turn(struct loop *loop)
     loop->broker_due_ms = wait_ms < 0 ? UINT64_MAX : loop->now_ms + (uint64_t)wait_ms;
     loop_set_gather(loop);
     work_run(loop, &loop->flushes);
+    if (UNLIKELY(loop->turn_began_us))
+        log_long_turn(loop);
     loop->in_turn = false;
 }
 

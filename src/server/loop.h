@@ -53,6 +53,9 @@ void loop_enter(struct loop *loop);
 /** loop_now_ms() - monotonic time of this turn */
 uint64_t loop_now_ms(const struct loop *loop);
 
+/** loop_turn_number() - of this turn, for what has a bound a turn */
+uint64_t loop_turn_number(const struct loop *loop);
+
 /** loop_set_clock() - for tests: turns begin at the time that @clock says */
 void loop_set_clock(struct loop *loop, uint64_t (*clock)(void));
 

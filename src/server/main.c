@@ -118,6 +118,8 @@ static struct broker_settings broker_settings_from(const struct server *server)
         .handshake_frame_bytes = config->initial_frame_max_bytes,
         .message_bytes_max = (uint32_t)config->message_max_bytes,
         .consumers_per_channel_max = config->consumers_per_channel_max,
+        .tx_messages_max = config->tx_messages_max,
+        .tx_bytes_max = config->tx_bytes_max,
         .consumer_timeout_ms = config->consumer_timeout_ms,
         .queue_memory_max = config->queue_memory_max_bytes ? config->queue_memory_max_bytes
                                                            : UINT64_MAX,

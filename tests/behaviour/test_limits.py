@@ -200,6 +200,32 @@ def test_message_larger_than_configured_is_refused():
         raw.close()
 
 
+def test_transaction_larger_than_its_limit_is_refused_and_leaves_nothing():
+    ours_only()
+    with leveret.Broker(settings={'tx_message_limit': '3', 'tx_bytes_limit': '10240'}) as broker:
+        raw = rawamqp.connect(broker.port)
+        queue = raw.rpc(1, 'queue.declare', exclusive=True).queue
+        raw.rpc(1, 'tx.select')
+        for _ in range(3):
+            raw.publish(1, '', queue, b'x')
+        raw.rpc(1, 'tx.commit')             # a new transaction begins
+        for _ in range(4):
+            raw.publish(1, '', queue, b'x')
+        close = raw.expect(1, 'channel.close')
+        run.check_equal(close.reply_code, 406)
+        run.check_equal(close.reply_text, 'PRECONDITION_FAILED - transaction is larger than 3 '
+                                          'messages (tx_message_limit)')
+        raw.open_channel(2)
+        run.check_equal(raw.rpc(2, 'queue.declare', queue=queue, passive=True).message_count, 3)
+        raw.rpc(2, 'tx.select')
+        raw.publish(2, '', queue, b'x' * 11000)
+        close = raw.expect(2, 'channel.close')
+        run.check_equal((close.reply_code, close.reply_text),
+                        (406, 'PRECONDITION_FAILED - transaction is larger than %d bytes '
+                              '(tx_bytes_limit)' % 10240))
+        raw.close()
+
+
 def test_announced_body_beyond_any_limit_is_refused():
     if BROKER.external:
         run.skip('RabbitMQ before 4.2 waits for the body')

@@ -10,6 +10,7 @@
 
 #include "amqp/properties.h"
 #include "amqp/wire.h"
+#include "world.h"
 
 /* Gives a whole frame to the broker; @frame is freed. */
 static void receive(struct sim *sim, struct m_connection *connection, uint8_t *frame, size_t size)
@@ -20,6 +21,7 @@ static void receive(struct sim *sim, struct m_connection *connection, uint8_t *f
         history_fail(&sim->history, "the client has made a bad frame");
     connection_receive(connection->real, &found);
     free(frame);
+    world_work(sim);
 }
 
 static uint8_t *new_octets(size_t size)
@@ -134,6 +136,7 @@ void client_drop(struct sim *sim, struct m_connection *connection)
     model_refresh(sim);
     client_forget(connection);
     connection_free(real);
+    world_work(sim);
     connection->paused = false;
     accept_end(sim);
 }

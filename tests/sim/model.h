@@ -299,6 +299,7 @@ struct sim {
     uint32_t resident_messages, resident_bytes; /* of a queue; more of them leave memory */
     uint64_t queue_memory;                      /* the same, of what is not stored too */
     uint32_t discards;                          /* of a queue, being read */
+    uint32_t work;                              /* of methods and tasks, in a turn */
     /* the real thing (world.c) */
     struct store_disk *disk;
     struct store *store;

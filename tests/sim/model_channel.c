@@ -244,10 +244,14 @@ static struct m_channel *oldest_channel(struct m_connection *connection)
 void model_go_on_closing(struct sim *sim)
 {
     struct m_connection *connection = sim->closing;
-    struct m_channel *channel = connection ? oldest_channel(connection) : NULL;
+    struct m_channel *channel;
 
     if (!connection)
         return;
+    while ((channel = oldest_channel(connection)) && channel->state == CHANNEL_IS_CLOSING) {
+        model_close_channel(sim, channel); /* it has given back what it had */
+        channel->state = CHANNEL_IS_CLOSED;
+    }
     if (channel) {
         model_close_channel(sim, channel);
         channel->state = CHANNEL_IS_CLOSED;

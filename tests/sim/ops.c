@@ -408,6 +408,7 @@ void ops_begin(struct sim *sim)
     sim->resident_bytes = octets[random_below(&sim->random, N_ELEMENTS(octets))];
     sim->queue_memory = memory[random_below(&sim->random, N_ELEMENTS(memory))];
     sim->discards = discards[random_below(&sim->random, N_ELEMENTS(discards))];
+    sim->work = UINT32_MAX; /* slices are for unit tests: the model expects each answer at once */
     sim->mistakes = mistakes[random_below(&sim->random, N_ELEMENTS(mistakes))];
     for (size_t i = 0; i < N_ELEMENTS(table); i++) {
         unsigned factor = factors[random_below(&sim->random, N_ELEMENTS(factors))];

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "broker/task.h"
 #include "client.h"
 #include "store/backend_memory.h"
 #include "watch.h"
@@ -100,6 +101,7 @@ static void open_broker(struct sim *sim)
                                         .resident_messages_max = sim->resident_messages,
                                         .discards_max = sim->discards,
                                         .resident_bytes_max = sim->resident_bytes,
+                                        .work_a_turn = sim->work,
                                         .queue_memory_max = sim->queue_memory,
                                         .log = log_line,
                                         .log_context = sim };
@@ -123,6 +125,19 @@ static void open_broker(struct sim *sim)
         found(sim);
     broker_set_paging(sim->broker, sim->paging);
     world_turn(sim);
+}
+
+/*
+ * What does not fit into a turn goes on in the next (task.h). The model knows of no slices, so they
+ * all come here, one after another, before anything else does.
+ */
+void world_work(struct sim *sim)
+{
+    while (sim->broker->tasks || sim->broker->waiting_frames) {
+        sim->broker->work_left = sim->work;
+        task_run_some(sim->broker);
+        connection_resume_waiting(sim->broker);
+    }
 }
 
 void world_begin(struct sim *sim)
@@ -272,6 +287,7 @@ void world_restart(struct sim *sim)
             expect_on_connection(sim, connection, &forced);
             model_close_connection(sim, connection);
             connection_force_close(connection->real, 320, "stop");
+            world_work(sim);
             accept_end(sim);
         }
         if (connection->real)

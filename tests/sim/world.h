@@ -10,6 +10,8 @@
 #include "model.h"
 
 void world_begin(struct sim *sim);
+/** world_work() - the slices of what is too much for one turn */
+void world_work(struct sim *sim);
 void world_end(struct sim *sim);
 
 /** world_turn() - end the turn of the loop, if one is open, and begin the next */

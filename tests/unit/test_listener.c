@@ -57,6 +57,32 @@ START_TEST(test_listener_of_every_address_takes_ipv4_as_ipv4)
 }
 END_TEST
 
+/* A storm of connections: those that are there have a turn after each few that are accepted. */
+START_TEST(test_a_turn_accepts_a_bounded_number)
+{
+    enum { STORM = 5 * BOUND_ACCEPTS_A_TURN };
+    struct sockaddr_in to = { .sin_family = AF_INET };
+    unsigned before = connections_made;
+    int fds[STORM];
+
+    to.sin_port = htons(port_of(listener));
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (unsigned i = 0; i < STORM; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+        ck_assert_int_eq(connect(fds[i], (struct sockaddr *)&to, sizeof to), 0);
+    }
+    while (connections_made < before + STORM) {
+        unsigned so_far = connections_made;
+
+        turn();
+        ck_assert_uint_le(connections_made - so_far, BOUND_ACCEPTS_A_TURN);
+        ck_assert_uint_gt(connections_made, so_far);
+    }
+    for (unsigned i = 0; i < STORM; i++)
+        close(fds[i]);
+}
+END_TEST
+
 /* Uses up every descriptor; returns how many. */
 static unsigned exhaust(int *fds)
 {
@@ -109,6 +135,7 @@ int main(void)
     tcase_add_test(tcase, test_port_in_use_is_refused_with_a_sentence);
     tcase_add_test(tcase, test_address_that_is_not_ours_is_refused);
     tcase_add_test(tcase, test_listener_of_every_address_takes_ipv4_as_ipv4);
+    tcase_add_test(tcase, test_a_turn_accepts_a_bounded_number);
     tcase_add_test(tcase, test_without_descriptors_old_clients_are_served_and_new_ones_wait);
     suite_add_tcase(suite, tcase);
     return unit_run(suite);

@@ -269,6 +269,49 @@ START_TEST(test_an_emptied_chunk_starts_again_as_large_as_it_was)
 }
 END_TEST
 
+/* As a client that is cut gives them back; then most of them expire, here and there. */
+START_TEST(test_very_many_that_came_back_are_found_and_take_little_memory)
+{
+    enum { BACK = 100000, KEPT_EVERY = 20 };
+    struct returned_entries back = { 0 };
+
+    for (uint64_t sequence = BACK; sequence >= 1; sequence--)
+        ck_assert_int_eq(returned_entries_add(&back, &(struct queue_entry){ .sequence = sequence }),
+                         0);
+    ck_assert_uint_le(back.chunk_count, BACK / 64 + 1);
+    ck_assert_uint_eq(returned_entries_first(&back)->sequence, 1);
+    for (uint64_t sequence = 1; sequence <= BACK; sequence++) {
+        ck_assert_uint_eq(returned_entries_find(&back, sequence)->sequence, sequence);
+        if (sequence % KEPT_EVERY)
+            returned_entries_remove(&back, returned_entries_find(&back, sequence));
+    }
+    ck_assert_uint_eq(back.count, BACK / KEPT_EVERY);
+    ck_assert_uint_le(back.chunk_count, BACK / KEPT_EVERY / 16 + 2);
+    ck_assert_ptr_null(returned_entries_find(&back, 1));
+    while (back.count)
+        returned_entries_remove(&back, returned_entries_first(&back));
+    ck_assert_ptr_null(back.chunks);
+}
+END_TEST
+
+START_TEST(test_what_comes_back_in_any_order_is_sorted)
+{
+    enum { BACK = 5000 };
+    struct returned_entries back = { 0 };
+    uint64_t before = 0;
+
+    for (uint64_t i = 0; i < BACK; i++) /* 7919 has no factor in common with 5000 */
+        ck_assert_int_eq(returned_entries_add(&back, &(struct queue_entry){
+                                                         .sequence = i * 7919 % BACK + 1 }),
+                         0);
+    for (; back.count; before++) {
+        ck_assert_uint_eq(returned_entries_first(&back)->sequence, before + 1);
+        returned_entries_remove(&back, returned_entries_first(&back));
+    }
+    ck_assert_uint_eq(before, BACK);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("queue_entries");
@@ -282,6 +325,8 @@ int main(void)
     tcase_add_test(tcase, test_the_middle_of_a_long_queue_is_packed_and_back_in_order);
     tcase_add_test(tcase, test_a_packed_tail_that_becomes_the_last_takes_no_more);
     tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, test_very_many_that_came_back_are_found_and_take_little_memory);
+    tcase_add_test(tcase, test_what_comes_back_in_any_order_is_sorted);
     suite_add_tcase(suite, tcase);
     return unit_run(suite);
 }

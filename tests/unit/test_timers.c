@@ -3,6 +3,7 @@
  */
 #include <stdlib.h>
 
+#include "amqp/bounds.h"
 #include "broker/timers.h"
 #include "tests/unit/unit.h"
 
@@ -143,6 +144,33 @@ START_TEST(test_random_changes_agree_with_a_naive_twin)
 }
 END_TEST
 
+static void do_nothing(struct timer *timer, uint64_t now_ms)
+{
+    (void)timer;
+    (void)now_ms;
+}
+
+START_TEST(test_very_many_that_are_due_together_take_several_runs)
+{
+    enum { MANY = 2 * BOUND_TIMERS_A_TURN + 1 };
+    struct timer *many = calloc(MANY, sizeof *many);
+    size_t left = MANY;
+
+    for (size_t i = 0; i < MANY; i++) {
+        many[i].fire = do_nothing;
+        ck_assert_int_eq(timers_set(&timers, &many[i], 5), 0);
+    }
+    for (unsigned run = 0; run < 3; run++) {
+        ck_assert_uint_eq(timers_next(&timers), 5);
+        timers_run(&timers, 5);
+        ck_assert_uint_le(left - timers.count, BOUND_TIMERS_A_TURN);
+        left = timers.count;
+    }
+    ck_assert_uint_eq(left, 0);
+    free(many);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("timers");
@@ -153,6 +181,7 @@ int main(void)
     tcase_add_test(tcase, test_cancelled_timer_does_not_fire);
     tcase_add_test(tcase, test_timer_may_set_itself_again_while_it_fires);
     tcase_add_loop_test(tcase, test_random_changes_agree_with_a_naive_twin, 0, 10);
+    tcase_add_test(tcase, test_very_many_that_are_due_together_take_several_runs);
     suite_add_tcase(suite, tcase);
     return unit_run(suite);
 }

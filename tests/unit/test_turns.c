@@ -3,6 +3,7 @@
  *
  * Bounds are counted in steps, not measured: a turn takes no more of them than a named number.
  */
+#include "broker/task.h"
 #include "peer_fixture.h"
 #include "unit.h"
 
@@ -102,7 +103,7 @@ END_TEST
 
 /* --- deletions --- */
 
-enum { MANY = 100000, FEW_STEPS = 64 };
+enum { MANY = 100000, DELETIONS_A_TURN = BOUND_WORK_A_TURN / TASK_COST_DELETE, FEW_STEPS = 64 };
 
 static const struct amqp_table no_headers = { NULL, 0 };
 
@@ -172,7 +173,7 @@ static void check_turn(void)
     peer_publish(&probe, CHANNEL, "", "probe", no_headers);
     ck_assert_uint_eq(queue->ready.count, before + 1);
     (void)broker_end(broker);
-    ck_assert_uint_le(broker->deletions.steps, broker->settings.deletion_steps_max);
+    ck_assert_int_ge(broker->work_left, -TASK_COST_DELETE);
     broker_begin(broker, broker->now_ms + 1, broker->wall_ms + 1);
     store_poll(peer_store);
 }
@@ -226,7 +227,7 @@ START_TEST(test_queue_of_many_bindings_is_deleted_in_turns)
     peer_publish(&probe, CHANNEL, "amq.direct", "key.99998", no_headers);
     ck_assert_uint_eq(get_queue("q")->ready.count, 1);
 
-    ck_assert_uint_ge(await(AMQP_ID_queue_delete_ok), MANY / BOUND_DELETION_STEPS);
+    ck_assert_uint_ge(await(AMQP_ID_queue_delete_ok), MANY / DELETIONS_A_TURN);
     ck_assert_uint_eq(client.message_count, 1);
     ck_assert_uint_eq(vhost->bindings.count, 1);
     ck_assert_uint_eq(get_queue("q")->destination.binding_count, 1);
@@ -253,8 +254,10 @@ START_TEST(test_exchange_of_many_bindings_is_deleted_in_turns)
     ck_assert(probe.paused);
     while (client.paused) {
         ck_assert(probe.paused);
-        peer_turn();
-        ck_assert_uint_le(broker->deletions.steps, BOUND_DELETION_STEPS);
+        (void)broker_end(broker);
+        ck_assert_int_ge(broker->work_left, -TASK_COST_DELETE);
+        broker_begin(broker, broker->now_ms + 1, broker->wall_ms + 1);
+        store_poll(peer_store);
     }
     ck_assert_uint_eq(peer_answer(&client), AMQP_ID_exchange_delete_ok);
     ck_assert(!probe.paused);
@@ -286,13 +289,13 @@ START_TEST(test_chain_of_auto_delete_exchanges_is_deleted_in_turns)
     peer_settle();
     if (_i == 0) {
         say_delete_queue(&client, "q");
-        ck_assert_uint_ge(await(AMQP_ID_queue_delete_ok), CHAIN / BOUND_DELETION_STEPS);
+        ck_assert_uint_ge(await(AMQP_ID_queue_delete_ok), CHAIN / DELETIONS_A_TURN);
     } else {
         peer_say(&client, CHANNEL,
                  &(struct amqp_queue_unbind){ .id = AMQP_ID_queue_unbind,
                                               .exchange = amqp_str_from(name),
                                               .queue = AMQP_STR("q") });
-        ck_assert_uint_ge(await(AMQP_ID_queue_unbind_ok), CHAIN / BOUND_DELETION_STEPS);
+        ck_assert_uint_ge(await(AMQP_ID_queue_unbind_ok), CHAIN / DELETIONS_A_TURN);
     }
     ck_assert_ptr_null(get_exchange("0"));
     ck_assert_uint_eq(vhost->bindings.count, 0);
@@ -318,7 +321,7 @@ START_TEST(test_many_exclusive_queues_go_before_connection_close_is_answered)
     peer_say(&client, 0, &(struct amqp_connection_close){ .id = AMQP_ID_connection_close });
     ck_assert(client.paused);
     ck_assert(is_returned("", "e99999"));
-    ck_assert_uint_ge(await(AMQP_ID_connection_close_ok), MANY / BOUND_DELETION_STEPS);
+    ck_assert_uint_ge(await(AMQP_ID_connection_close_ok), MANY / DELETIONS_A_TURN);
     ck_assert(client.closed);
     ck_assert_uint_eq(vhost->queues.count, 1);
 }
@@ -385,7 +388,7 @@ START_TEST(test_many_messages_are_purged_in_turns)
         ck_assert(client.paused);
         ck_assert_uint_eq(get_queue("q")->ready.count, 0);
         peer_publish(&probe, CHANNEL, "", "q", no_headers);
-        ck_assert_uint_ge(await(answer), MANY / BOUND_DELETION_STEPS / 16);
+        ck_assert_uint_ge(await(answer), MANY / DELETIONS_A_TURN / 16);
         ck_assert_uint_eq(client.message_count, MANY);
         ck_assert_uint_eq(get_queue("q")->ready.count, 1);
     } else {
@@ -411,7 +414,7 @@ START_TEST(test_small_deletions_are_answered_beside_a_large_one)
     say_delete_queue(&client, "q");
     while (client.paused) {
         before = vhost->bindings.count;
-        for (unsigned i = 0; i < BOUND_DELETION_STEPS; i++) {
+        for (unsigned i = 0; i < DELETIONS_A_TURN; i++) {
             declare_queue(&probe, (struct amqp_queue_declare){ .queue = AMQP_STR("small") });
             ask(&probe,
                 &(struct amqp_queue_delete){ .id = AMQP_ID_queue_delete,
@@ -473,8 +476,8 @@ static void start_with_few_steps(void)
     peer_drop(&probe);
     peer_teardown();
     peer_setup();
-    peer_settings.deletion_steps_max = FEW_STEPS;
-    broker->settings.deletion_steps_max = FEW_STEPS;
+    peer_settings.work_a_turn = FEW_STEPS * TASK_COST_DELETE;
+    broker->settings.work_a_turn = FEW_STEPS * TASK_COST_DELETE;
     peer_commits_each_turn = true;
     open_clients();
 }
