@@ -554,14 +554,23 @@ static int check_only(struct server *server)
     return definitions_path(server) ? check_definitions(server) : EXIT_SUCCESS;
 }
 
+/* What a disk or a machine does, and may not do the next time. */
+static bool may_pass(int error)
+{
+    return error == -EIO || error == -ENOSPC || error == -EDQUOT || error == -ENOMEM ||
+           error == -EMFILE || error == -ENFILE;
+}
+
 /* A directory that cannot be used will not be usable at the next try: the status is that. */
 static int prepare_data(struct server *server)
 {
-    if (!data_directory_prepare(server->options.data_directory, server->error_text,
-                                sizeof server->error_text))
+    int rc = data_directory_prepare(server->options.data_directory, server->error_text,
+                                    sizeof server->error_text);
+
+    if (!rc)
         return -1;
     (void)start_failed(server, "");
-    return OPTIONS_EXIT_CONFIG;
+    return may_pass(rc) ? OPTIONS_EXIT_FAILURE : OPTIONS_EXIT_CONFIG;
 }
 
 int main(int argc, char **argv)
