@@ -26,6 +26,7 @@
 #include "broker/broker.h"
 
 enum {
+    DEFINITIONS_NAME_KEY_BYTES = 520,
     DEFINITIONS_LEFT_OUT = 1, /* of a rule: the object is not to be imported, which was reported */
     DEFINITIONS_FILE_BYTES_MAX = 64 * 1024 * 1024,
     DEFINITIONS_PATTERN_BYTES_MAX = 16384, /* of a policy; permissions are bounded by src/auth */
@@ -59,6 +60,7 @@ struct definitions_check {
     struct amqp_text problems; /* over the error's buffer */
     unsigned n_problems, n_unlisted; /* unlisted: did not fit */
     bool has_unsupported;            /* one of them could be left out */
+    json_t *named;          /* queues and exchanges of the files, by definitions_name_key() */
     json_t *without_effect; /* what it is -> name -> number of objects that have it */
     /* of the file and object being checked */
     const char *source;
@@ -114,6 +116,10 @@ int definitions_no_memory(struct definitions_error error);
 /** definitions_check_map() - replace a member by its object form; refused unless it is a map */
 int definitions_check_map(struct definitions_check *check, json_t *object, const char *prefix,
                           const char *name);
+/** definitions_name_key() - of a queue, or an exchange, of a vhost; cut at the key's size */
+void definitions_name_key(bool queue, const char *vhost, const char *name,
+                          char ret_key[DEFINITIONS_NAME_KEY_BYTES]);
+
 /** definitions_write_table() - an object as a field table; NULL is an empty one; 0 or -ENOMEM */
 int definitions_write_table(json_t *object, struct amqp_table_writer *writer);
 /** definitions_check_table() - the same, and it must make a field table */

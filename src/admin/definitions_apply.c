@@ -68,7 +68,6 @@ static int apply_vhost(struct import *import, json_t *object)
 {
     struct vhost *vhost = broker_find_vhost(import->broker, text_of(object, "name"));
     json_t *metadata = json_object_get(object, "metadata");
-    const char *type = string_of(metadata, "default_queue_type");
     struct amqp_table_writer writer = { 0 };
     int rc = write_table(object, "metadata", &writer);
 
@@ -80,11 +79,6 @@ static int apply_vhost(struct import *import, json_t *object)
         rc = broker_put_vhost(import->broker, text_of(object, "name"),
                               amqp_table_written(&writer), &vhost);
     amqp_table_writer_release(&writer);
-    if (!rc && type && strcmp(type, "classic") != 0 && strcmp(type, "quorum") != 0)
-        broker_log(import->broker, BROKER_LOG_WARNING,
-                   "%s: vhost '%s': default_queue_type '%s': there are no such queues in this "
-                   "version",
-                   import->source, vhost->name, type);
     return rc;
 }
 

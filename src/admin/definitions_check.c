@@ -53,6 +53,9 @@ static const struct field vhost_fields[] = {
     OPTIONAL("metadata", MAP),
     OPTIONAL("description", STRING),
     OPTIONAL("default_queue_type", STRING),
+    OPTIONAL("tags", ANY),
+    OPTIONAL("limits", ANY), /* of no effect: parameters set them */
+    OPTIONAL("tracing", ANY),
 };
 
 static const struct field user_fields[] = {
@@ -62,6 +65,8 @@ static const struct field user_fields[] = {
     OPTIONAL("password", STRING),
     OPTIONAL("administrator", BOOL),
     OPTIONAL("limits", MAP),
+    OPTIONAL("tags", ANY),
+    OPTIONAL("permissions", ANY),
 };
 
 static const struct field permission_fields[] = {
@@ -105,6 +110,10 @@ static const struct field binding_fields[] = {
 static const struct field policy_fields[] = {
     REQUIRED("name", NAME),
     REQUIRED("vhost", VHOST),
+    OPTIONAL("pattern", ANY),
+    OPTIONAL("apply-to", ANY),
+    OPTIONAL("priority", ANY),
+    OPTIONAL("definition", ANY),
 };
 
 static const struct field parameter_fields[] = {
@@ -360,6 +369,37 @@ static int check_field(struct definitions_check *check, const struct field *fiel
     return -EINVAL;
 }
 
+static bool has_field(const struct definitions_section *section, const char *name)
+{
+    for (size_t i = 0; i < section->n_fields; i++) {
+        if (strcmp(name, section->fields[i].name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A member that looks like a field's name misspelt: a limit in it must not be lost silently. */
+static int check_spelling(struct definitions_check *check, const json_t *object)
+{
+    const struct definitions_section *section = check->section;
+    const char *name;
+    json_t *value;
+    int rc = 0;
+
+    json_object_foreach ((json_t *)object, name, value) {
+        for (size_t i = 0; i < section->n_fields && !has_field(section, name); i++) {
+            const char *field = section->fields[i].name;
+
+            if (edit_distance(name, field) <= NEAR_MISS_MAX) {
+                rc = definitions_refuse(check, ".%s: not known here; did you mean '%s'?", name,
+                                        field);
+                break;
+            }
+        }
+    }
+    return rc;
+}
+
 static int check_object(struct definitions_check *check, json_t *object)
 {
     const struct definitions_section *section = check->section;
@@ -368,6 +408,7 @@ static int check_object(struct definitions_check *check, json_t *object)
     check->object = object;
     if (!json_is_object(object))
         return definitions_refuse(check, ": expected an object");
+    rc = check_spelling(check, object);
     for (size_t i = 0; i < section->n_fields; i++) {
         int field_rc = check_field(check, &section->fields[i], object);
 
@@ -377,6 +418,25 @@ static int check_object(struct definitions_check *check, json_t *object)
             rc = field_rc;
     }
     return rc ? rc : section->check(check, object);
+}
+
+void definitions_name_key(bool queue, const char *vhost, const char *name,
+                          char ret_key[DEFINITIONS_NAME_KEY_BYTES])
+{
+    (void)snprintf(ret_key, DEFINITIONS_NAME_KEY_BYTES, "%c%s/%s", queue ? 'q' : 'e', vhost, name);
+}
+
+/* Bindings may refer to it. */
+static int note_end(struct definitions_check *check, const json_t *object)
+{
+    bool queue = strcmp(check->section->name, "queues") == 0;
+    char key[DEFINITIONS_NAME_KEY_BYTES];
+
+    if (!queue && strcmp(check->section->name, "exchanges") != 0)
+        return 0;
+    definitions_name_key(queue, string_of(object, "vhost"), string_of(object, "name"), key);
+    return json_object_set_new(check->named, key, json_true()) ? definitions_no_memory(check->error)
+                                                               : 0;
 }
 
 /* Others may refer to it: that it is wrong has been said. */
@@ -419,6 +479,8 @@ static int check_section(struct definitions_check *check, json_t *root)
         json_t *object = json_array_get(array, at);
         int rc = check_object(check, object);
 
+        if (!rc)
+            rc = note_end(check, object);
         if (rc == -EINVAL)
             rc = note_name(check, object);
         if (rc == DEFINITIONS_LEFT_OUT)
@@ -566,16 +628,19 @@ int definitions_check_init(struct definitions_check *check,
 {
     *check = (struct definitions_check){
         .request = request, .broker = request->broker, .trial = auth_new(),
-        .vhosts = json_object(), .without_effect = json_object(), .error = error,
+        .vhosts = json_object(), .named = json_object(), .without_effect = json_object(),
+        .error = error,
         .problems = amqp_text_over(error.text, error.size)
     };
-    return check->trial && check->vhosts && check->without_effect ? 0
-                                                                   : definitions_no_memory(error);
+    return check->trial && check->vhosts && check->named && check->without_effect
+               ? 0
+               : definitions_no_memory(error);
 }
 
 void definitions_check_release(struct definitions_check *check)
 {
     auth_free(check->trial);
     json_decref(check->vhosts);
+    json_decref(check->named);
     json_decref(check->without_effect);
 }

@@ -132,6 +132,24 @@ static void drop_unset(json_t *metadata)
     }
 }
 
+/* Durable queues of this vhost that say no type would be refused, or made with another one. */
+static int check_default_type(struct definitions_check *check, json_t *metadata)
+{
+    static const char *const types[] = { "classic", "quorum", NULL };
+    json_t *type = json_object_get(metadata, "default_queue_type");
+    int rc;
+
+    if (!json_is_string(type) || is_one_of(json_string_value(type), types))
+        return 0;
+    if (strcmp(json_string_value(type), "stream") != 0)
+        return definitions_refuse(check, ".default_queue_type: expected classic, quorum or stream");
+    rc = definitions_unsupported(check, ".default_queue_type: there are no streams in this version");
+    if (rc != DEFINITIONS_LEFT_OUT)
+        return rc;
+    (void)json_object_del(metadata, "default_queue_type"); /* it is there */
+    return 0;
+}
+
 int definitions_check_vhost(struct definitions_check *check, json_t *vhost)
 {
     static const char *const movable[] = { "description", "tags", "default_queue_type" };
@@ -148,6 +166,11 @@ int definitions_check_vhost(struct definitions_check *check, json_t *vhost)
         return rc;
     drop_unset(metadata);
     rc = check_vhost_tags(check, metadata);
+    if (!rc)
+        rc = check_default_type(check, metadata);
+    if (!rc && json_object_get(vhost, "limits"))
+        rc = definitions_note_without_effect(check, "members of vhosts", "limits (they are set by "
+                                                    "parameters of the component vhost-limits)");
     if (rc)
         return rc;
     for (size_t i = 0; i < N_ELEMENTS(movable); i += 2) {
@@ -269,10 +292,14 @@ static int check_user_password(struct definitions_check *check, json_t *user)
 
 static int check_user_limits(struct definitions_check *check, json_t *user)
 {
+    static const char *const known[] = { "max-connections", "max-channels", NULL };
     const char *key;
     json_t *value;
 
     json_object_foreach (json_object_get(user, "limits"), key, value) {
+        if (!is_one_of(key, known))
+            return definitions_refuse(check, ".limits.%s: expected max-connections or max-channels",
+                                      key);
         if (!json_is_integer(value))
             return definitions_refuse(check, ".limits.%s: expected an integer", key);
     }
@@ -434,13 +461,40 @@ int definitions_check_queue(struct definitions_check *check, json_t *queue)
     return rc ? rc : check_queue_arguments(check, queue);
 }
 
+/* Whether one of this name is in the files or in the broker. */
+static bool exists(const struct definitions_check *check, bool queue, const json_t *object,
+                   const char *member)
+{
+    const struct vhost *vhost = broker_find_vhost(check->broker,
+                                                  json_text(json_object_get(object, "vhost")));
+    struct amqp_str name = json_text(json_object_get(object, member));
+    char key[DEFINITIONS_NAME_KEY_BYTES];
+
+    definitions_name_key(queue, string_of(object, "vhost"), string_of(object, member), key);
+    if (json_object_get(check->named, key) || amqp_str_starts_with(name, AMQP_STR("amq.")))
+        return true;
+    return vhost && (queue ? vhost_get_queue(vhost, name) != NULL
+                           : vhost_get_exchange(vhost, name) != NULL);
+}
+
+/* What the import drops, as RabbitMQ does, a check alone reports. */
 int definitions_check_binding(struct definitions_check *check, json_t *binding)
 {
     static const char *const types[] = { "queue", "exchange", NULL };
+    bool to_queue = strcmp(string_of(binding, "destination_type"), "queue") == 0;
 
-    if (is_one_of(string_of(binding, "destination_type"), types))
-        return 0;
-    return definitions_refuse(check, ".destination_type: expected queue or exchange");
+    if (!is_one_of(string_of(binding, "destination_type"), types))
+        return definitions_refuse(check, ".destination_type: expected queue or exchange");
+    if (check->request->check_only &&
+        (!exists(check, false, binding, "source") ||
+         !exists(check, to_queue, binding, "destination")))
+        broker_log(check->broker, BROKER_LOG_WARNING,
+                   "%s: bindings[%zu]: would be dropped, as one of its ends does not exist "
+                   "(exchange '%s' to %s '%s' in vhost '%s')",
+                   check->source, check->index, string_of(binding, "source"),
+                   string_of(binding, "destination_type"), string_of(binding, "destination"),
+                   string_of(binding, "vhost"));
+    return 0;
 }
 
 /* --- policies and parameters --- */

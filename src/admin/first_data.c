@@ -10,6 +10,7 @@
 
 #include "auth/auth.h"
 #include "broker/broker.h"
+#include "broker/vhost.h"
 #include "server/config.h"
 
 static int fail(const struct first_data *data, int rc)
@@ -96,25 +97,37 @@ static int put_vhost(const struct first_data *data)
     return broker_put_vhost(data->broker, name, (struct amqp_table){ 0 }, &vhost);
 }
 
-/* One user that may do everything in one vhost. */
-static int put_defaults(const struct first_data *data)
+static int put_permissions(const struct first_data *data, const char *vhost)
 {
     const struct config *config = data->config;
+    int rc = broker_put_permissions(data->broker, config->default_user, vhost,
+                                    config->default_configure, config->default_write,
+                                    config->default_read, data->error_text,
+                                    data->error_text_size);
+
+    if (rc)
+        return *data->error_text ? rc : fail(data, rc);
+    broker_log(data->broker, BROKER_LOG_INFO,
+               "the new data directory has the user '%s' for vhost '%s'%s", config->default_user,
+               vhost, data->definitions_path ? ": there is no user in the definitions" : "");
+    return 0;
+}
+
+/* One user that may do everything in the default vhost, and in those that definitions have made. */
+static int put_defaults(const struct first_data *data)
+{
+    struct vhost *vhost, *next;
     int rc = put_vhost(data);
 
     if (!rc)
         rc = put_user(data);
     if (rc)
         return fail(data, rc);
-    rc = broker_put_permissions(data->broker, config->default_user, config->default_vhost,
-                                config->default_configure, config->default_write,
-                                config->default_read, data->error_text, data->error_text_size);
-    if (rc)
-        return *data->error_text ? rc : fail(data, rc);
-    broker_log(data->broker, BROKER_LOG_INFO,
-               "the new data directory has the user '%s' for vhost '%s'%s", config->default_user,
-               config->default_vhost,
-               data->definitions_path ? ": there is no user in the definitions" : "");
+    HASH_ITER(by_name, data->broker->vhosts, vhost, next) {
+        rc = put_permissions(data, vhost->name);
+        if (rc)
+            return rc;
+    }
     return 0;
 }
 

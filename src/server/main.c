@@ -550,8 +550,11 @@ static int check_definitions(struct server *server)
 /* --check-config: nothing is opened. Return: the status to exit with. */
 static int check_only(struct server *server)
 {
-    options_print_check(&server->options);
-    return definitions_path(server) ? check_definitions(server) : EXIT_SUCCESS;
+    int status = definitions_path(server) ? check_definitions(server) : EXIT_SUCCESS;
+
+    if (status == EXIT_SUCCESS)
+        options_print_check(&server->options);
+    return status;
 }
 
 /* What a disk or a machine does, and may not do the next time. */

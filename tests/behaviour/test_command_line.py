@@ -207,6 +207,7 @@ def test_check_config_checks_definitions_too():
     status, printed = start('--check-config', '--set', 'load_definitions=' + bad)
     run.check_equal(status, 2, printed)
     run.check("there are no streams in this version (queue 'q' in vhost 'v')" in printed, printed)
+    run.check('can be used' not in printed, 'a failed check says that all is well: %r' % printed)
     status, printed = start('--check-config', '--set', 'load_definitions=' + bad, '--set',
                             'definitions.skip_unsupported=true')
     run.check_equal(status, 0, printed)
@@ -218,6 +219,9 @@ def test_a_new_data_directory_always_has_a_user():
     for text in ('{}', '', '{"vhosts": [{"name": "/"}]}'):
         with leveret.Broker(args=['--definitions', write('no-user.json', text)]) as broker:
             rawamqp.Raw(broker.port).start().login().expect(0, 'connection.tune')
+    text = '{"vhosts": [{"name": "shop"}]}'
+    with leveret.Broker(args=['--definitions', write('no-user.json', text)]) as broker:
+        rawamqp.Raw(broker.port).handshake(vhost='shop').drop()
 
 
 def test_default_user_on_a_used_directory_is_reported():

@@ -822,6 +822,20 @@ static const struct {
     { IN_V("policies", "\"name\":\"p\",\"pattern\":\"\",\"definition\":{\"mesage-ttl\":1}"),
       "f: policies[0].definition: unknown policy key 'mesage-ttl'; did you mean "
       "'message-ttl'?" },
+    { QUEUE("\"name\":\"q\",\"vhost\":\"v\",\"durable\":true,\"auto_delete\":false,"
+            "\"argument\":{}"),
+      "f: queues[1].argument: not known here; did you mean 'arguments'?" },
+    { USER("\"tags\":\"\",\"limit\":{}"),
+      "f: users[0].limit: not known here; did you mean 'limits'?" },
+    { USER("\"tags\":\"\",\"limits\":{\"max-connection\":1}"),
+      "f: users[0].limits.max-connection: expected max-connections or max-channels" },
+    { IN_V("policies", "\"name\":\"p\",\"pattern\":\"\",\"definition\":{\"expires\":1},"
+                       "\"apply_to\":\"queues\""),
+      "f: policies[0].apply_to: not known here; did you mean 'apply-to'?" },
+    { "{\"vhosts\":[{\"name\":\"v\",\"default_queue_type\":\"bogus\"}]}",
+      "f: vhosts[0].default_queue_type: expected classic, quorum or stream" },
+    { "{\"vhosts\":[{\"name\":\"v\",\"metadata\":{\"default_queue_type\":\"stream\"}}]}",
+      "f: vhosts[0].default_queue_type: there are no streams in this version" },
     { "{\"queus\":[]}", "f: queus: not known here; did you mean 'queues'?" },
     { QUEUE("\"name\":\"q\",\"vhost\":\"v\",\"durable\":true,\"auto_delete\":false,"
             "\"type\":\"stream\""), "f: queues[1]: there are no streams in this version" },
@@ -1021,6 +1035,25 @@ START_TEST(test_a_check_alone_changes_nothing)
 }
 END_TEST
 
+START_TEST(test_a_check_alone_reports_bindings_that_would_be_dropped)
+{
+    struct definitions_request wanted = request();
+    static const char json[] =
+        "{\"vhosts\":[{\"name\":\"v\"}],\"queues\":[{\"name\":\"orders\",\"vhost\":\"v\","
+        "\"durable\":true,\"auto_delete\":false}],\"bindings\":[{\"source\":\"amq.direct\","
+        "\"vhost\":\"v\",\"destination\":\"orders\",\"destination_type\":\"queue\","
+        "\"routing_key\":\"k\"},{\"source\":\"amq.direct\",\"vhost\":\"v\","
+        "\"destination\":\"ordres\",\"destination_type\":\"queue\",\"routing_key\":\"k\"}]}";
+
+    wanted.check_only = true;
+    ck_assert_int_eq(definitions_import(&wanted,
+                                        (struct amqp_bytes){ (const uint8_t *)json,
+                                                             sizeof json - 1 }, "f"), 0);
+    ck_assert_str_eq(log_text, "f: bindings[1]: would be dropped, as one of its ends does not exist "
+                               "(exchange 'amq.direct' to queue 'ordres' in vhost 'v')\n");
+}
+END_TEST
+
 START_TEST(test_error_text_is_cut_to_its_buffer)
 {
     char small[8];
@@ -1184,6 +1217,7 @@ static void add_refusals(TCase *tcase)
                         N_ELEMENTS(lenient));
     tcase_add_test(tcase, test_what_is_no_json_stays_refused);
     tcase_add_test(tcase, test_a_check_alone_changes_nothing);
+    tcase_add_test(tcase, test_a_check_alone_reports_bindings_that_would_be_dropped);
     tcase_add_test(tcase, test_error_text_is_cut_to_its_buffer);
     tcase_add_test(tcase, test_missing_file_is_named);
 }
