@@ -264,7 +264,6 @@ int broker_end(struct broker *broker)
     more = policy_apply_some(broker, POLICY_SLICE_QUEUES);
     if (!dead_letter_pending(broker)) /* a task could make more of them */
         task_run_some(broker);
-    connection_resume_waiting(broker);
     do {
         broker_dispatch(broker);
         dead_letter_run(broker);

@@ -10,6 +10,7 @@
 #include <assert.h>
 
 #include "broker/broker.h"
+#include "broker/connection.h"
 #include "broker/task.h"
 
 enum { OPEN_COMMIT_BYTES_MAX = 8 * 1024 * 1024 };
@@ -42,21 +43,34 @@ static struct deletion *take_first(struct deletions *deletions)
     return deletion;
 }
 
-void deletion_begin(struct broker *broker, struct deletion *deletion)
+static void wake_task(struct deletions *deletions)
+{
+    if (!deletions->task_runs)
+        task_add(&deletions->task);
+    deletions->task_runs = true;
+}
+
+void deletion_begin_last(struct broker *broker, struct deletion *deletion)
 {
     struct deletions *deletions = &broker->deletions;
 
     assert(deletion->advance && deletion->release && !deletion->number);
-    if (deletions->running) {
-        deletion->number = deletions->running;
-        add_first(deletions, deletion);
-    } else {
-        deletion->number = ++deletions->begun;
-        add_last(deletions, deletion);
+    deletion->number = ++deletions->begun;
+    add_last(deletions, deletion);
+    wake_task(deletions);
+}
+
+void deletion_begin(struct broker *broker, struct deletion *deletion)
+{
+    struct deletions *deletions = &broker->deletions;
+
+    if (!deletions->running) {
+        deletion_begin_last(broker, deletion);
+        return;
     }
-    if (!deletions->task_runs)
-        task_add(&deletions->task);
-    deletions->task_runs = true;
+    assert(deletion->advance && deletion->release && !deletion->number);
+    deletion->number = deletions->running;
+    add_first(deletions, deletion);
 }
 
 /* In front of @rest, behind what it has begun. */
@@ -87,17 +101,24 @@ static void advance_first(struct broker *broker)
  * Each one that is looked at is paid for: those with nothing to delete are not free. But what little
  * is left of the turn is all for the steps of the last one, so that it always gets on.
  */
+static bool go_on(struct broker *broker, bool *last)
+{
+    if (!deletion_pending(broker) || broker->work_left <= 0 || *last)
+        return false;
+    *last = broker->work_left <= TASK_COST_DELETE;
+    if (!*last)
+        task_charge(broker, TASK_COST_DELETE);
+    advance_first(broker);
+    return true;
+}
+
 static void run(struct broker *broker)
 {
     bool last = false;
 
     assert(!broker->deletions.running);
-    while (deletion_pending(broker) && broker->work_left > 0 && !last) {
-        last = broker->work_left <= TASK_COST_DELETE;
-        if (!last)
-            task_charge(broker, TASK_COST_DELETE);
-        advance_first(broker);
-    }
+    while (go_on(broker, &last))
+        ;
 }
 
 void deletion_run_begun(struct broker *broker, uint64_t since)
@@ -114,11 +135,15 @@ bool deletion_waits_for_store(const struct broker *broker)
            store_open_bytes(broker->store) > OPEN_COMMIT_BYTES_MAX;
 }
 
+/* Who waits for what has ended is answered before the next one goes on. */
 static bool run_task(struct task *task)
 {
-    if (!deletion_waits_for_store(task->broker))
-        run(task->broker);
-    return !deletion_pending(task->broker);
+    struct broker *broker = task->broker;
+    bool last = false;
+
+    while (!deletion_waits_for_store(broker) && go_on(broker, &last))
+        connection_resume_waiting(broker);
+    return !deletion_pending(broker);
 }
 
 static void end_task(struct task *task)

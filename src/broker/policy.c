@@ -386,7 +386,7 @@ static int sweep_step(struct vhost *vhost)
         end_sweep(vhost);
         return 0;
     }
-    rc = apply_to_queue(queue);
+    rc = queue->destination.deleted ? 0 : apply_to_queue(queue); /* it may be there still */
     if (!rc && sweep->next_queue == queue)
         sweep->next_queue = vhost_next_queue(vhost, queue);
     return rc;

@@ -216,6 +216,9 @@ static bool advance_deletion(struct deletion *deletion)
         if (!destination_unbind(&queue->destination))
             return false;
         finish_unlinking(queue);
+        deletion->number = 0;
+        deletion_begin_last(queue_vhost(queue)->broker, deletion); /* behind the answer */
+        return true;
     }
     if (!advance_emptying(queue))
         return false;
@@ -268,8 +271,8 @@ bool queue_unlink(struct queue *queue)
     if (quick) {
         destination_unbind_all(&queue->destination);
         finish_unlinking(queue);
+        deletion_run_begun(broker, since);
     }
-    deletion_run_begun(broker, since);
     return quick;
 }
 

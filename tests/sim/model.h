@@ -313,6 +313,7 @@ struct sim {
     bool stalled;
     bool in_turn;
     bool large;           /* the open commit has been */
+    bool recovers;        /* queues whose deletion had begun are there until it has ended */
     bool deaf;            /* the broker is being dropped: its last words do not count */
     unsigned long events; /* that have come from store and broker */
     unsigned long polls;  /* how often the store has reported what has ended */

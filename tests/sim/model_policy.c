@@ -124,6 +124,8 @@ void model_settings_changed(struct sim *sim, const char *name)
     struct m_letter *letter;
     int64_t expires_ms;
 
+    if (!queue && sim->recovers)
+        return;
     if (!queue)
         history_fail(&sim->history, "a policy changes queue '%s', which is not there", name);
     history_add(&sim->history, "  the settings of queue '%s' change", name);

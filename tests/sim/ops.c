@@ -399,6 +399,7 @@ void ops_begin(struct sim *sim)
     static const uint32_t octets[] = { 60, UINT32_MAX, UINT32_MAX };
     static const uint64_t memory[] = { 400, 2000, UINT64_MAX, UINT64_MAX, UINT64_MAX };
     static const uint32_t discards[] = { 8, 50, UINT32_MAX };
+    static const uint32_t work[] = { 1, 5, 40, UINT32_MAX, UINT32_MAX };
     static const unsigned factors[] = { 0, 1, 4, 4, 4, 4, 12 }; /* quarters */
 
     static_assert(N_ELEMENTS(table) <= N_ELEMENTS(sim->weights), "a weight for each row");
@@ -408,7 +409,7 @@ void ops_begin(struct sim *sim)
     sim->resident_bytes = octets[random_below(&sim->random, N_ELEMENTS(octets))];
     sim->queue_memory = memory[random_below(&sim->random, N_ELEMENTS(memory))];
     sim->discards = discards[random_below(&sim->random, N_ELEMENTS(discards))];
-    sim->work = UINT32_MAX; /* slices are for unit tests: the model expects each answer at once */
+    sim->work = work[random_below(&sim->random, N_ELEMENTS(work))];
     sim->mistakes = mistakes[random_below(&sim->random, N_ELEMENTS(mistakes))];
     for (size_t i = 0; i < N_ELEMENTS(table); i++) {
         unsigned factor = factors[random_below(&sim->random, N_ELEMENTS(factors))];

@@ -114,8 +114,10 @@ static void open_broker(struct sim *sim)
     if (!rc)
         rc = store_open_memory(sim->disk, &options, &events, sim, &sim->store);
     broker_begin(sim->broker, sim->clock_ms, sim_wall_ms(sim)); /* recovery happens at a time */
+    sim->recovers = true;
     if (!rc)
         rc = broker_attach_store(sim->broker, sim->store, text, sizeof text);
+    sim->recovers = false;
     if (rc)
         history_fail(&sim->history, "the broker does not start: error %d: %s", -rc, text);
     sim->durable = 0;
@@ -133,10 +135,9 @@ static void open_broker(struct sim *sim)
  */
 void world_work(struct sim *sim)
 {
-    while (sim->broker->tasks || sim->broker->waiting_frames) {
+    while (sim->broker->tasks) {
         sim->broker->work_left = sim->work;
         task_run_some(sim->broker);
-        connection_resume_waiting(sim->broker);
     }
 }
 
@@ -175,6 +176,7 @@ static void end_turn(struct sim *sim)
     model_expire_queues(sim);
     model_apply_to_exchanges(sim);
     (void)broker_end(sim->broker);
+    world_work(sim);
     accept_turn_end(sim);
 }
 
