@@ -98,8 +98,8 @@ static void advance_first(struct broker *broker)
 }
 
 /*
- * Each one that is looked at is paid for: those with nothing to delete are not free. But what little
- * is left of the turn is all for the steps of the last one, so that it always gets on.
+ * Each one that is looked at is paid for: those with nothing to delete are not free. But what
+ * little is left of the turn is all for the steps of the last one, so that it always gets on.
  */
 static bool go_on(struct broker *broker, bool *last)
 {
@@ -135,7 +135,7 @@ bool deletion_waits_for_store(const struct broker *broker)
            store_open_bytes(broker->store) > OPEN_COMMIT_BYTES_MAX;
 }
 
-/* Who waits for what has ended is answered before the next one goes on. */
+/* Clients that wait for what has ended are answered before the next one goes on. */
 static bool run_task(struct task *task)
 {
     struct broker *broker = task->broker;

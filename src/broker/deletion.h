@@ -61,7 +61,7 @@ void deletion_init(struct broker *broker);
 /** deletion_begin() - @deletion, whose functions are set, goes on at the end of the turn */
 void deletion_begin(struct broker *broker, struct deletion *deletion);
 
-/** deletion_begin_last() - also what another one causes: whoever waits for that does not for this */
+/** deletion_begin_last() - what another one causes, but no client that waits for it waits for */
 void deletion_begin_last(struct broker *broker, struct deletion *deletion);
 
 /**

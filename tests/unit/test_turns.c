@@ -373,6 +373,27 @@ START_TEST(test_many_consumers_are_cancelled_in_turns)
 }
 END_TEST
 
+/* Also with one binding more than what is afforded at once, when all goes on in the same turn. */
+START_TEST(test_delete_ok_comes_before_the_cancel_of_the_clients_own_consumer)
+{
+    unsigned n_bindings = _i == 0 ? MANY : DELETIONS_A_TURN + 1;
+
+    declare_probe();
+    declare_queue(&client, (struct amqp_queue_declare){ .queue = AMQP_STR("q") });
+    bind_many_keys("amq.direct", "q", n_bindings);
+    ask(&client, &(struct amqp_basic_consume){ .id = AMQP_ID_basic_consume, .queue = AMQP_STR("q") },
+        AMQP_ID_basic_consume_ok);
+    peer_settle();
+    say_delete_queue(&client, "q");
+    ck_assert(client.paused);
+    while (deletion_pending(broker))
+        check_turn();
+    ck_assert_uint_eq(peer_answer(&client), AMQP_ID_basic_cancel);
+    ck_assert_uint_eq(client.answers[(client.n_answers - 2) % PEER_ANSWERS_MAX],
+                      AMQP_ID_queue_delete_ok);
+}
+END_TEST
+
 START_TEST(test_many_messages_are_purged_in_turns)
 {
     uint32_t answer = _i == 0 ? AMQP_ID_queue_purge_ok : AMQP_ID_queue_delete_ok;
@@ -619,6 +640,8 @@ int main(void)
     tcase_add_test(tcase, test_many_exclusive_queues_go_before_connection_close_is_answered);
     tcase_add_test(tcase, test_names_of_exclusive_queues_are_free_when_their_connection_is_lost);
     tcase_add_test(tcase, test_many_consumers_are_cancelled_in_turns);
+    tcase_add_loop_test(tcase, test_delete_ok_comes_before_the_cancel_of_the_clients_own_consumer, 0,
+                        2);
     tcase_add_loop_test(tcase, test_many_messages_are_purged_in_turns, 0, 2);
     tcase_add_test(tcase, test_small_deletions_are_answered_beside_a_large_one);
     tcase_add_test(tcase, test_a_client_that_leaves_is_not_waited_for);
