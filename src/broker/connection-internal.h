@@ -87,8 +87,8 @@ int connection_check_permission(struct connection *connection, enum permission w
  * connection_shut_down() - channels and exclusive queues go, its place in the vhost is free
  *
  * Idempotent. Channels that have very much to give back (task.h) may still be there when this
- * returns; exclusive queues, which no client finds any more (queue_is_orphan()), go when the last of
- * the channels has gone, very many of them in later turns.
+ * returns. Exclusive queues, which no client finds any more (queue_is_orphan()), go when the last
+ * channel has gone, very many of them in later turns.
  */
 void connection_shut_down(struct connection *connection);
 /** connection_close() - shut down, enter closing or closed, tell the owner of the socket */
@@ -126,7 +126,7 @@ void connection_drop_waiting(struct connection *connection);
 /** connection_hold_back() - pause until the store, and the dead letters, have caught up */
 void connection_hold_back(struct connection *connection);
 
-/** connection_channel_left() - a channel has been freed: the last one ends what it was waited with */
+/** connection_channel_left() - a channel has been freed; after the last one exclusive queues go */
 void connection_channel_left(struct connection *connection);
 
 /** connection_handle_close() - connection.close: close-ok when all that it had is gone */

@@ -4,7 +4,9 @@
  * Before the connection is open, anything unexpected ends it without a word, as RabbitMQ does
  * (amqp-0-9-1.md 4.9); the methods of class connection are in connection_methods.c. When it ends,
  * by either side or by a lost socket, connection_shut_down() gives back channels and exclusive
- * queues exactly once, before the answer that tells of it.
+ * queues exactly once, before the answer that tells of it. What is too much for a turn goes on in
+ * later ones: the channels one after another (channel_task.c), then the queues as a deletion, and
+ * the connection lives on until then, if need be without its owner.
  */
 #include <assert.h>
 #include <errno.h>

@@ -178,7 +178,7 @@ void destination_unbind_all(struct destination *destination);
  *
  * Auto-delete sources that lose their last one begin to be deleted; the caller runs that.
  *
- * Return: true when none is left; false when there are no steps left for more (deletion.h).
+ * Return: true when none is left; false when the turn has no work left for more (task.h).
  */
 bool destination_unbind(struct destination *destination);
 

@@ -83,7 +83,7 @@ void queue_set_timer(struct queue *queue);
 /**
  * queue_cancel_consumers() - cancel all, with basic.cancel to clients that understand it
  *
- * Return: true when none is left; false when there are no steps left for more (deletion.h).
+ * Return: true when none is left; false when the turn has no work left for more (task.h).
  */
 bool queue_cancel_consumers(struct queue *queue);
 /** consumer_block() - it cannot take a message now; held unless its own limit is the reason */

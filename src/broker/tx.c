@@ -210,7 +210,7 @@ static void apply_settlement(struct channel *channel, struct tx *tx)
     struct tx_settlement *settlement = take_settlement(tx);
 
     if ((settlement->delivery.entry.flags & ENTRY_STORED) &&
-        !settlement->delivery.queue->destination.deleted) /* else the store has forgotten it already */
+        !settlement->delivery.queue->destination.deleted) /* else the store has forgotten it */
         tx->outcome.stored = true;
     channel_settle(channel, &settlement->delivery, settlement->how);
     free(settlement);
