@@ -48,7 +48,6 @@ struct connection {
     bool shut_down;              /* its channels are going or gone: nothing is sent on them */
     bool leaving;                /* connection_shut_down() is on the stack */
     bool channels_left;          /* the last channel has gone since, exclusive queues are going */
-    bool orphans_queues;         /* it is counted in broker->orphaning_count */
     bool emptied;                /* and they are gone, but not what ends with them */
     bool gone;                   /* everything that it had is */
     bool close_ok_due;           /* when it is gone */
@@ -87,8 +86,8 @@ int connection_check_permission(struct connection *connection, enum permission w
  * connection_shut_down() - channels and exclusive queues go, its place in the vhost is free
  *
  * Idempotent. Channels that have very much to give back (task.h) may still be there when this
- * returns. Exclusive queues, which no client finds any more (queue_is_orphan()), go when the last
- * channel has gone, very many of them in later turns.
+ * returns. When the last channel has gone, no client finds the exclusive queues any more
+ * (queue_is_orphan()), and they go, very many of them in later turns.
  */
 void connection_shut_down(struct connection *connection);
 /** connection_close() - shut down, enter closing or closed, tell the owner of the socket */

@@ -189,10 +189,11 @@ static void finish_shut_down(struct connection *connection)
         connection->user->connections--;
         connection->counted = false;
     }
-    if (!connection->orphans_queues) {
+    if (!connection->exclusive_queues) {
         end_shut_down(connection);
         return;
     }
+    broker->orphaning_count++;
     connection->deletion.advance = advance_deletion;
     connection->deletion.release = release_deletion;
     deletion_begin(broker, &connection->deletion);
@@ -228,9 +229,6 @@ static void begin_shut_down(struct connection *connection)
 
     connection->shut_down = true;
     broker->connection_count--;
-    connection->orphans_queues = connection->exclusive_queues != NULL;
-    if (connection->orphans_queues)
-        broker->orphaning_count++;
     connection_resume(connection, CONNECTION_PAUSE_TASK);
 }
 

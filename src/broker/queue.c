@@ -140,7 +140,7 @@ static void leave_owner(struct queue_rare *rare)
 bool queue_is_orphan(const struct queue *queue)
 {
     return queue_vhost(queue)->broker->orphaning_count && queue_owner(queue) &&
-           queue_owner(queue)->shut_down;
+           queue_owner(queue)->channels_left;
 }
 
 /* --- deleting --- */

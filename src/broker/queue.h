@@ -129,7 +129,7 @@ static inline struct connection *queue_owner(const struct queue *queue)
     return queue->rare ? queue->rare->owner : NULL;
 }
 
-/** queue_is_orphan() - exclusive, and its connection has ended: about to be deleted, not found */
+/** queue_is_orphan() - exclusive, and its connection has ended: being deleted, not found */
 bool queue_is_orphan(const struct queue *queue);
 
 /** queue_arguments() - as it was declared with; borrowed */
