@@ -112,6 +112,7 @@ void broker_free(struct broker *broker)
 
 void broker_begin(struct broker *broker, uint64_t now_ms, uint64_t wall_ms)
 {
+    broker->turn++;
     broker->now_ms = now_ms;
     broker->wall_ms = wall_ms;
     broker->dead_letter_work = 0;

@@ -89,6 +89,7 @@ struct broker {
     struct connection *connections; /* list */
     uint32_t connection_count; /* without those that are closing */
     uint64_t now_ms;           /* monotonic, as given */
+    uint64_t turn;             /* counts broker_begin() */
     uint64_t wall_ms;          /* milliseconds since 1970, as given */
     unsigned alarms;           /* enum broker_alarm bits */
     bool paging;               /* memory is low: queues keep few messages in it */

@@ -102,6 +102,8 @@ void channel_send(struct channel *channel, const void *method)
 {
     struct connection *connection = channel->connection;
 
+    if (UNLIKELY(channel->in_confirm_list))
+        channel_settle_confirms(channel);
     if (channel->state != CHANNEL_CLOSING && !connection->shut_down)
         connection->ops->send_method(connection->peer, channel->number, method);
 }
@@ -246,6 +248,8 @@ static int receive_close(struct channel *channel, uint32_t method_id, struct amq
         return 0;
     }
     if (channel->state == CHANNEL_RUNNING) {
+        broker_dispatch(connection->broker); /* what is owed by now goes out before close-ok */
+        channel_settle_confirms(channel);
         channel_leave(channel, LEAVE_CLOSE);
         return 0;
     }

@@ -69,8 +69,8 @@ enum settle_how {
 /** struct settle_plan - deliveries that are settled in slices (channel_task.c) */
 struct settle_plan {
     enum settle_how how;
-    uint64_t up_to;     /* the last tag; not asked when newest_first */
-    bool newest_first;  /* all of them, from the last; else from the first */
+    uint64_t up_to;     /* the last tag */
+    bool newest_first;  /* from the last; else from the first */
     bool noted;         /* in the transaction: not now, but with tx.commit */
     struct consumer *consumer; /* only its own, which time out; NULL: everybody's */
     /* how far it has come; 0 at first */
@@ -101,6 +101,8 @@ struct channel {
     uint64_t counted_below;      /* so do the deliveries before this tag, whatever they were */
     uint32_t timed_out_count;    /* in `unacked` and noted in `tx`: they count nowhere */
     uint64_t next_delivery_tag;
+    uint64_t delivery_turn;      /* of the broker, when it last delivered to a consumer... */
+    uint64_t unseen_tag;         /* ...and the first tag of that turn */
     struct unacked unacked;
     struct consumer *consumers;  /* uthash by_tag */
     struct confirm_set confirms;
@@ -120,9 +122,11 @@ struct channel {
     struct queue *get_queue;     /* a basic.get waits among its gets; NULL: none */
     struct direct_reply *direct_reply; /* consumes from amq.rabbitmq.reply-to; NULL: does not */
     struct consumer *held;       /* that wait for room (channel_room.h), by held_next */
+    struct consumer *offered;    /* whose turn it is, while its queue hands out; else NULL */
     bool in_confirm_list, in_waiting_list;
     bool has_offer;              /* in broker->offer_first */
     struct channel *offer_next, *offer_prev;
+    struct channel *holding_next, *holding_prev; /* of connection->holding_channels, while held */
     struct channel *confirm_next, *confirm_prev;
     struct channel *waiting_next, *waiting_prev;
     UT_hash_handle by_number;    /* of connection->channels */
@@ -168,7 +172,7 @@ bool channel_carry_out(struct channel *channel, const struct settle_plan *plan,
 int channel_receive(struct channel *channel, const struct amqp_frame *frame,
                     struct amqp_error *err, bool *ret_gone);
 
-/** channel_send() - a method to the client of this channel */
+/** channel_send() - a method to the client of this channel, behind the confirms that are due */
 void channel_send(struct channel *channel, const void *method);
 
 /** channel_raise() - close the channel for the peer's mistake */

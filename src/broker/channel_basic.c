@@ -86,6 +86,10 @@ int channel_deliver(struct consumer *consumer, struct queue_entry *entry)
         consumer->unacked++;
         consumer->queue->unacked_count++;
     }
+    if (channel->delivery_turn != connection->broker->turn) {
+        channel->delivery_turn = connection->broker->turn;
+        channel->unseen_tag = channel->next_delivery_tag;
+    }
     channel->next_delivery_tag++;
     connection->broker->messages_delivered++;
     /* The output copies the message or refers to it. */
@@ -168,6 +172,16 @@ static void end_settling(struct channel *channel)
     channel_run_dead_letters(channel);
 }
 
+/*
+ * What has been delivered in this turn is not on its way yet, so the client cannot mean it: neither
+ * by tag 0 nor by basic.recover. It would be lost, or come twice.
+ */
+static uint64_t last_seen_tag(const struct channel *channel)
+{
+    return channel->delivery_turn == channel->connection->broker->turn ? channel->unseen_tag - 1
+                                                                       : UINT64_MAX;
+}
+
 static int settle(struct channel *channel, uint64_t tag, bool multiple, enum settle_how how,
                   struct amqp_error *err)
 {
@@ -175,18 +189,17 @@ static int settle(struct channel *channel, uint64_t tag, bool multiple, enum set
     struct unacked_delivery *found = NULL;
     int rc;
 
+    if (!all && !unacked_find(&channel->unacked, tag))
+        return amqp_raise(err, AMQP_PRECONDITION_FAILED, "unknown delivery tag %llu",
+                          (unsigned long long)tag);
     if (how == SETTLE_REQUEUE)
         broker_dispatch(channel->connection->broker); /* what was published before goes first */
-    if (!all) {
-        found = unacked_find(&channel->unacked, tag);
-        if (!found)
-            return amqp_raise(err, AMQP_PRECONDITION_FAILED, "unknown delivery tag %llu",
-                              (unsigned long long)tag);
-    }
+    if (!all)
+        found = unacked_find(&channel->unacked, tag); /* deliveries may have moved it */
     if (multiple && found != unacked_first(&channel->unacked)) {
         (void)channel_carry_out(channel,
                                 &(struct settle_plan){ .how = how,
-                                                       .up_to = all ? UINT64_MAX : tag,
+                                                       .up_to = all ? last_seen_tag(channel) : tag,
                                                        .noted = channel->mode == CHANNEL_TX },
                                 end_settling);
         return 0;
@@ -235,7 +248,9 @@ static int recover(struct channel *channel, bool requeue, void (*end)(struct cha
         return amqp_raise(err, AMQP_NOT_IMPLEMENTED, "requeue=false");
     broker_dispatch(channel->connection->broker);
     (void)channel_carry_out(channel,
-                            &(struct settle_plan){ .how = SETTLE_REQUEUE, .newest_first = true },
+                            &(struct settle_plan){ .how = SETTLE_REQUEUE,
+                                                   .up_to = last_seen_tag(channel),
+                                                   .newest_first = true },
                             end);
     return 0;
 }
@@ -394,6 +409,7 @@ int handle_basic_consume(struct channel *channel, const union amqp_method *metho
     if (!consume->no_wait)
         channel_send(channel, &(struct amqp_basic_consume_ok){ .id = AMQP_ID_basic_consume_ok,
                                                                .consumer_tag = properties.tag });
+    queue_dispatch(queue); /* it takes what there is before later methods change that */
     return 0;
 }
 
@@ -431,7 +447,8 @@ static int answer_get(struct channel *channel, struct queue *queue, struct queue
 
     if (rc)
         return rc;
-
+    if (channel->in_confirm_list)
+        channel_settle_confirms(channel); /* they precede the answer, as in channel_send() */
     connection->ops->send_content(
         connection->peer, channel->number,
         &(struct amqp_basic_get_ok){ .id = AMQP_ID_basic_get_ok,

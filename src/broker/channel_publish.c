@@ -328,16 +328,16 @@ void channel_settle_confirms(struct channel *channel)
     uint64_t before = channel->confirms.settled;
     struct confirm_answer answer;
 
+    if (channel->in_confirm_list) {
+        channel->in_confirm_list = false;
+        DL_DELETE2(broker->confirm_first, channel, confirm_prev, confirm_next);
+    }
     while (confirm_next(&channel->confirms, broker->durable_commit, &answer)) {
         if (channel->mode == CHANNEL_CONFIRM)
             send_confirm(channel, &answer);
         else
             for (; before < answer.tag; before++)
                 channel_send(channel, &(struct amqp_tx_commit_ok){ .id = AMQP_ID_tx_commit_ok });
-    }
-    if (channel->in_confirm_list) {
-        channel->in_confirm_list = false;
-        DL_DELETE2(broker->confirm_first, channel, confirm_prev, confirm_next);
     }
     if (channel->in_waiting_list && confirm_is_empty(&channel->confirms)) {
         channel->in_waiting_list = false;

@@ -92,7 +92,9 @@ static bool plan_has(const struct settle_plan *plan, const struct unacked_delive
 
 static void plan_rewind(struct settle_plan *plan)
 {
-    plan->at = plan->newest_first ? UINT64_MAX : 0;
+    plan->at = plan->newest_first ? plan->up_to : 0;
+    if (plan->newest_first && plan->at != UINT64_MAX)
+        plan->at++; /* those below it are looked for */
 }
 
 static bool hold_queues(struct channel *channel)
@@ -245,7 +247,9 @@ static bool run_leave(struct task *task)
         tx_free(channel->tx);
         channel->tx = NULL;
         channel->mode = CHANNEL_PLAIN;
-        plan_begin(channel, &(struct settle_plan){ .how = SETTLE_REQUEUE, .newest_first = true });
+        plan_begin(channel, &(struct settle_plan){ .how = SETTLE_REQUEUE,
+                                              .up_to = UINT64_MAX,
+                                              .newest_first = true });
     }
     return run_plan(task) && cancel_consumers(channel);
 }
@@ -266,7 +270,9 @@ static void begin_leave(struct channel *channel)
     channel_abandon_get(channel);
     direct_reply_release(channel);
     channel_drop_content(channel);
-    plan_begin(channel, &(struct settle_plan){ .how = SETTLE_REQUEUE, .newest_first = true });
+    plan_begin(channel, &(struct settle_plan){ .how = SETTLE_REQUEUE,
+                                              .up_to = UINT64_MAX,
+                                              .newest_first = true });
     (void)channel_begin_task(channel, run_leave, end_leave);
 }
 

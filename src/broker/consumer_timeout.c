@@ -91,6 +91,7 @@ static void cancel_consumer(struct channel *channel, struct consumer *consumer)
     consumer_cancel(consumer);
     (void)channel_carry_out(channel,
                             &(struct settle_plan){ .how = SETTLE_REQUEUE,
+                                                   .up_to = UINT64_MAX,
                                                    .newest_first = true,
                                                    .consumer = consumer },
                             end_cancel);

@@ -71,6 +71,20 @@ static void resolve_call(struct sim *sim)
     }
 }
 
+/* What is due has been confirmed. */
+static void check_confirmed(struct sim *sim, const struct m_channel *channel)
+{
+    if (channel->mode == MODE_PLAIN)
+        return;
+    if (channel->n_confirmed < channel->n_confirms &&
+        channel->confirms[channel->n_confirmed].commit <= sim->durable)
+        FAIL(sim, "publish %zu of channel c%u.%u is durable but not confirmed",
+             channel->n_confirmed + 1, channel->connection->number, channel->number);
+    if (channel->n_commits && channel->commits[0] <= sim->durable)
+        FAIL(sim, "a commit of channel c%u.%u is durable but not answered",
+             channel->connection->number, channel->number);
+}
+
 static void accept_expected(struct sim *sim, struct m_connection *connection,
                             struct m_channel *channel, const void *method)
 {
@@ -78,6 +92,8 @@ static void accept_expected(struct sim *sim, struct m_connection *connection,
     size_t frame_bytes = amqp_method_frame_size(method);
     unsigned at = 0;
 
+    if (channel && channel->mode == MODE_CONFIRM)
+        check_confirmed(sim, channel); /* before the answer to a later method */
     while (at < sim->n_expected && (sim->expected[at].connection != connection ||
                                     sim->expected[at].channel != channel))
         at++;
@@ -119,19 +135,6 @@ static void accept_confirm(struct sim *sim, struct m_channel *channel, uint64_t 
             FAIL(sim, "publish %zu was %s", channel->n_confirmed + 1,
                  refused ? "taken by all queues" : "refused by a queue");
     }
-}
-
-static void check_confirmed(struct sim *sim, const struct m_channel *channel)
-{
-    if (channel->mode == MODE_PLAIN)
-        return;
-    if (channel->n_confirmed < channel->n_confirms &&
-        channel->confirms[channel->n_confirmed].commit <= sim->durable)
-        FAIL(sim, "publish %zu of channel c%u.%u is durable but not confirmed",
-             channel->n_confirmed + 1, channel->connection->number, channel->number);
-    if (channel->n_commits && channel->commits[0] <= sim->durable)
-        FAIL(sim, "a commit of channel c%u.%u is durable but not answered",
-             channel->connection->number, channel->number);
 }
 
 /* The channel is closed: what was due has come (5.3), and more would be wrong. */
@@ -283,12 +286,12 @@ static void accept_turn(struct sim *sim, const struct m_consumer *consumer)
             !model_able(other))
             continue;
         if (other->channel != consumer->channel &&
-            (other->channel->had_global || consumer->channel->had_global))
+            (other->channel->had_to_wait || consumer->channel->had_to_wait))
             continue; /* a channel offers what it has room for to its own consumers in turn */
         if (other->priority > consumer->priority)
             FAIL(sim, "consumer '%s' of channel c%u.%u has a higher priority", other->tag,
                  other->channel->connection->number, other->channel->number);
-        if (!consumer->channel->had_global && other->priority == consumer->priority &&
+        if (!consumer->channel->had_to_wait && other->priority == consumer->priority &&
             other->turn_high < consumer->turn_low)
             FAIL(sim, "it is the turn of consumer '%s' of channel c%u.%u", other->tag,
                  other->channel->connection->number, other->channel->number);

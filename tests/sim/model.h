@@ -180,8 +180,9 @@ struct m_channel {
     enum m_channel_mode mode;
     bool flow;
     uint16_t prefetch_default, prefetch_global;
-    bool had_global; /* a shared limit, perhaps earlier: its consumers' turns are the channel's affair */
+    bool had_to_wait; /* for room, perhaps earlier: its consumers' turns are the channel's affair */
     uint32_t global_unacked;
+    uint64_t unseen_turn, unseen_tag; /* the first tag delivered in its last turn with deliveries */
     uint64_t next_delivery_tag;
     struct m_delivery *deliveries; /* by tag */
     size_t n_deliveries, deliveries_capacity;
@@ -312,6 +313,7 @@ struct sim {
     bool held;
     bool stalled;
     bool in_turn;
+    uint64_t turn;
     bool large;           /* the open commit has been */
     bool recovers;        /* queues whose deletion had begun are there until it has ended */
     bool deaf;            /* the broker is being dropped: its last words do not count */
@@ -402,7 +404,9 @@ void model_deliver(struct sim *sim, struct m_channel *channel, struct m_consumer
 /** model_settle() - false for an unknown delivery tag */
 bool model_settle(struct sim *sim, struct m_channel *channel, uint64_t tag, bool multiple,
                   enum m_settle how);
-void model_recover(struct sim *sim, struct m_channel *channel);
+/** model_last_seen() - the highest tag that tag 0, and basic.recover, stand for */
+uint64_t model_last_seen(const struct sim *sim, const struct m_channel *channel);
+void model_recover(struct sim *sim, struct m_channel *channel, uint64_t last);
 void model_set_global_prefetch(struct m_channel *channel, uint16_t count);
 /** model_settle_now() - whatever the mode of the channel, of which @delivery is none any more */
 void model_settle_now(struct sim *sim, struct m_channel *channel,

@@ -58,6 +58,10 @@ void model_deliver(struct sim *sim, struct m_channel *channel, struct m_consumer
     entry->handed = true;
     if (consumer)
         consumer->turn_low = consumer->turn_high = ++sim->stamp;
+    if (consumer && channel->unseen_turn != sim->turn) {
+        channel->unseen_turn = sim->turn;
+        channel->unseen_tag = delivery.tag;
+    }
     if (no_ack) {
         model_remove_entry(sim, queue, entry);
         return;
@@ -131,6 +135,12 @@ static void settle_one(struct sim *sim, struct m_channel *channel, size_t at, en
         (struct m_tx_settlement){ delivery, how };
 }
 
+/* What has been delivered in this turn is not on its way to the client yet: it cannot mean that. */
+uint64_t model_last_seen(const struct sim *sim, const struct m_channel *channel)
+{
+    return channel->unseen_turn == sim->turn ? channel->unseen_tag - 1 : UINT64_MAX;
+}
+
 bool model_settle(struct sim *sim, struct m_channel *channel, uint64_t tag, bool multiple,
                   enum m_settle how)
 {
@@ -143,17 +153,22 @@ bool model_settle(struct sim *sim, struct m_channel *channel, uint64_t tag, bool
         return false;
     if (!multiple)
         settle_one(sim, channel, at, how);
-    while (multiple && channel->n_deliveries && (all || channel->deliveries[0].tag <= tag))
+    if (all)
+        tag = model_last_seen(sim, channel);
+    while (multiple && channel->n_deliveries && channel->deliveries[0].tag <= tag)
         settle_one(sim, channel, 0, how);
     return true;
 }
 
 /* The newest first: the broker's choice, seen in the order of what passes a delivery limit. */
-void model_recover(struct sim *sim, struct m_channel *channel)
+void model_recover(struct sim *sim, struct m_channel *channel, uint64_t last)
 {
-    while (channel->n_deliveries) {
-        struct m_delivery delivery = take_delivery(channel, channel->n_deliveries - 1);
+    for (size_t at = channel->n_deliveries; at-- > 0;) {
+        struct m_delivery delivery;
 
+        if (channel->deliveries[at].tag > last)
+            continue;
+        delivery = take_delivery(channel, at);
         model_settle_now(sim, channel, &delivery, SETTLE_REQUEUE_IT);
     }
 }
@@ -162,7 +177,7 @@ void model_recover(struct sim *sim, struct m_channel *channel)
 void model_set_global_prefetch(struct m_channel *channel, uint16_t count)
 {
     channel->prefetch_global = count;
-    channel->had_global = channel->had_global || count;
+    channel->had_to_wait = channel->had_to_wait || count;
     channel->global_unacked = 0;
     for (size_t i = 0; i < channel->n_deliveries; i++)
         channel->global_unacked += channel->deliveries[i].counted = count != 0;
@@ -196,17 +211,18 @@ void model_close_channel(struct sim *sim, struct m_channel *channel)
 
     channel->gets = false;
     model_rollback(channel);
-    model_recover(sim, channel);
+    model_recover(sim, channel, UINT64_MAX);
     while ((consumer = consumer_of(sim, channel)))
         model_remove_consumer(sim, consumer);
     channel->mode = MODE_PLAIN;
     channel->flow = true;
     channel->prefetch_default = channel->prefetch_global = 0;
-    channel->had_global = false;
+    channel->had_to_wait = false;
     channel->next_delivery_tag = 1;
     channel->n_confirms = channel->n_confirmed = 0;
     channel->n_commits = 0;
     channel->n_cancels = channel->n_returns = 0;
+    channel->unseen_turn = 0;
     channel->last_queue[0] = '\0';
     channel->content.message = NULL;
 }

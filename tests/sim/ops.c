@@ -206,6 +206,7 @@ bool op_close_channel(struct sim *sim)
     channel = pick_channel(sim);
     if (!channel || chance(sim, 90))
         return false;
+    world_flush_confirms(channel);
     model_close_channel(sim, channel);
     channel->state = CHANNEL_IS_CLOSING;
     expect_method(sim, channel, &(struct amqp_channel_close_ok){ .id = AMQP_ID_channel_close_ok });
@@ -222,6 +223,7 @@ bool op_flow(struct sim *sim)
     if (!channel)
         return false;
     channel->flow = chance(sim, 70);
+    channel->had_to_wait = channel->had_to_wait || !channel->flow;
     expect_method(sim, channel,
                   &(struct amqp_channel_flow_ok){ .id = AMQP_ID_channel_flow_ok,
                                                   .active = channel->flow });
@@ -237,6 +239,8 @@ bool op_congest(struct sim *sim)
     if (!connection)
         return false;
     connection->congested = !connection->congested;
+    for (unsigned c = 0; c < MODEL_CHANNELS; c++)
+        connection->channels[c].had_to_wait = true;
     history_add(&sim->history, "c%u is %s", connection->number,
                 connection->congested ? "congested" : "free again");
     model_refresh(sim);
@@ -360,7 +364,7 @@ static const struct {
     { 5, op_close_connection, false, false },
     { 3, op_drop_connection, false, false },
     { 80, op_open_channel, true, false },
-    { 15, op_close_channel, true, false },
+    { 15, op_close_channel, true, true },
     { 10, op_flow, false, false },
     { 10, op_congest, false, false },
     { 4, op_memory, false, false },

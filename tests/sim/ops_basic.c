@@ -312,7 +312,7 @@ bool op_recover(struct sim *sim)
         model_raise(sim, channel, 540, async ? AMQP_ID_basic_recover_async : AMQP_ID_basic_recover,
                     "requeue=false");
     else
-        model_recover(sim, channel);
+        model_recover(sim, channel, model_last_seen(sim, channel));
     if (requeue && !async)
         expect_method(sim, channel,
                       &(struct amqp_basic_recover_ok){ .id = AMQP_ID_basic_recover_ok });

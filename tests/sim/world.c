@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "broker/task.h"
+#include "broker/connection-internal.h"
 #include "client.h"
 #include "store/backend_memory.h"
 #include "watch.h"
@@ -187,7 +188,18 @@ static void turn_after(struct sim *sim, unsigned ms)
         end_turn(sim);
     sim->clock_ms += ms;
     broker_begin(sim->broker, sim->clock_ms, sim_wall_ms(sim));
+    sim->turn++;
     sim->in_turn = true;
+}
+
+void world_flush_confirms(const struct m_channel *channel)
+{
+    struct channel *real;
+
+    HASH_FIND(by_number, channel->connection->real->channels, &channel->number,
+              sizeof channel->number, real);
+    if (real)
+        channel_settle_confirms(real);
 }
 
 void world_turn(struct sim *sim)

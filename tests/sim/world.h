@@ -14,6 +14,8 @@ void world_begin(struct sim *sim);
 void world_work(struct sim *sim);
 void world_end(struct sim *sim);
 
+/** world_flush_confirms() - what is due before the close-ok, which the model hears of afterwards */
+void world_flush_confirms(const struct m_channel *channel);
 /** world_turn() - end the turn of the loop, if one is open, and begin the next */
 void world_turn(struct sim *sim);
 /** world_wait() - nothing happens for a while; then the next turn begins */
