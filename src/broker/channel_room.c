@@ -1,5 +1,9 @@
 /*
  * channel_room.c - see channel_room.h
+ *
+ * A channel is in its connection's list of those with held consumers exactly when it has some. That
+ * list is a round robin too: a channel that has been offered room goes behind the others, because
+ * when a socket has drained, the first of them may well fill it again.
  */
 #include "broker/channel_room.h"
 
@@ -11,10 +15,14 @@
 
 void channel_hold(struct consumer *consumer)
 {
+    struct channel *channel = consumer->channel;
+
     assert(consumer->blocked);
     assert(!consumer->held);
+    if (!channel->held)
+        DL_APPEND2(channel->connection->holding_channels, channel, holding_prev, holding_next);
     consumer->held = true;
-    DL_APPEND2(consumer->channel->held, consumer, held_prev, held_next);
+    DL_APPEND2(channel->held, consumer, held_prev, held_next);
 }
 
 static void withdraw_offer(struct channel *channel)
@@ -32,33 +40,17 @@ void channel_let_go(struct consumer *consumer)
     assert(consumer->held);
     consumer->held = false;
     DL_DELETE2(channel->held, consumer, held_prev, held_next);
-    if (!channel->held)
-        withdraw_offer(channel);
-}
-
-/* Without a shared limit they need not wait for one another: queues are dispatched as always. */
-static void let_all_go(struct channel *channel)
-{
-    while (channel->held) {
-        struct consumer *consumer = channel->held;
-
-        channel_let_go(consumer);
-        consumer_make_ready(consumer);
-        queue_wake(consumer->queue);
-    }
+    if (channel->held)
+        return;
+    DL_DELETE2(channel->connection->holding_channels, channel, holding_prev, holding_next);
+    withdraw_offer(channel);
 }
 
 void channel_offer_room(struct channel *channel)
 {
     struct broker *broker = channel->connection->broker;
 
-    if (!channel_has_room(channel))
-        return;
-    if (!channel->prefetch_global) {
-        let_all_go(channel);
-        return;
-    }
-    if (channel->has_offer)
+    if (channel->has_offer || !channel_has_room(channel))
         return;
     channel->has_offer = true;
     DL_APPEND2(broker->offer_first, channel, offer_prev, offer_next);
@@ -77,21 +69,25 @@ static struct consumer *next_held(const struct channel *channel)
     return best;
 }
 
+/* One consumer gets a turn. If it takes a message while others wait, it is held again, and there is
+ * another offer (queue_hand_out()). */
 static void offer_room(struct channel *channel)
 {
-    while (channel->held && channel_has_room(channel)) {
-        struct consumer *consumer = next_held(channel);
+    struct connection *connection = channel->connection;
+    struct consumer *consumer;
 
-        if (!channel->connection->broker->hand_outs_left) {
-            channel_offer_room(channel); /* the rest in the next turn */
-            return;
-        }
-        channel_let_go(consumer);
-        consumer_make_ready(consumer);
-        queue_hand_out(consumer->queue);
-        if (consumer->held && channel_has_room(channel))
-            return; /* a delivery could not be remembered: it is tried at the next settlement */
-    }
+    if (!channel->held || !channel_has_room(channel))
+        return;
+    DL_DELETE2(connection->holding_channels, channel, holding_prev, holding_next);
+    DL_APPEND2(connection->holding_channels, channel, holding_prev, holding_next);
+    consumer = next_held(channel);
+    channel_let_go(consumer);
+    consumer_make_ready(consumer);
+    channel->offered = consumer;
+    queue_hand_out(consumer->queue);
+    channel->offered = NULL;
+    if (!consumer->held) /* else it has an offer, or a delivery could not be remembered: */
+        channel_room_came(channel); /* that is tried at the next settlement */
 }
 
 void broker_offer_rooms(struct broker *broker)

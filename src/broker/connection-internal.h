@@ -63,6 +63,7 @@ struct connection {
     uint64_t unfinished_bytes;   /* received of messages that are not complete (memory.c) */
     struct channel *channels;    /* uthash by_number */
     struct channel *last_channel; /* the last one looked up */
+    struct channel *holding_channels; /* those that hold consumers back, by holding_next */
     struct user *user;
     char *user_name;             /* owned: the user may be deleted meanwhile */
     struct vhost *vhost;

@@ -601,13 +601,13 @@ bool connection_wants_input(const struct connection *connection)
 
 void connection_set_congested(struct connection *connection, bool congested)
 {
-    struct channel *channel, *next;
+    struct channel *channel;
 
     connection->congested = congested;
     if (congested)
         return;
-    HASH_ITER(by_number, connection->channels, channel, next)
-        channel_room_came(channel);
+    DL_FOREACH2(connection->holding_channels, channel, holding_next)
+        channel_offer_room(channel);
 }
 
 void connection_pause(struct connection *connection, enum connection_pause why)

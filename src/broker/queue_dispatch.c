@@ -131,7 +131,14 @@ void queue_hand_out(struct queue *queue)
             consumer_block(consumer);
             continue;
         }
-        if (!living_head(queue) || !queue_may_step(queue))
+        if (!living_head(queue))
+            return;
+        if (consumer_must_wait(consumer)) {
+            consumer_block(consumer);
+            channel_room_came(consumer->channel);
+            continue;
+        }
+        if (!queue_may_step(queue))
             return;
         take_head(queue, &entry);
         if (channel_deliver(consumer, &entry)) {
@@ -140,6 +147,12 @@ void queue_hand_out(struct queue *queue)
                 queue_release_entry(queue, &entry);
             consumer_block(consumer);
             continue;
+        }
+        if (UNLIKELY(channel_others_wait(consumer->channel)) && queue_ready_count(queue)) {
+            consumer_block(consumer);
+            channel_room_came(consumer->channel);
+            queue_wake(queue); /* lower priorities wait until it has had its next turn */
+            return;
         }
         consumer_rotate(consumer);
     }

@@ -643,6 +643,37 @@ def test_global_prefetch_that_is_used_up_holds_back_automatic_acknowledgement_to
         channel.delivery('two', consumer_tag='b')
 
 
+def test_consumers_without_acknowledgements_take_turns_with_others():
+    with world() as w:
+        publisher, channel = filled(w)
+        channel.qos(1, shared=True)
+        channel.consume(w.q(), 'a')
+        channel.consume(w.q(), 'n', no_ack=True)
+        publisher.put('', w.q(), *'123456')
+        channel.delivery('1', consumer_tag='a')
+        channel.quiet()
+        channel.ack(1)
+        channel.delivery('2', consumer_tag='n')
+        channel.delivery('3', consumer_tag='a')
+        channel.quiet()
+
+
+def test_queues_share_a_socket_that_is_full():
+    if elsewhere():
+        return          # only about equal there
+    with world() as w:
+        publisher, channel = w.channel(confirm=True), w.channel()
+        for queue in 'abc':
+            publisher.declare(w.q(queue))
+            publisher.put('', w.q(queue), *['x' * 4000] * 2000)
+        for queue in 'abc':         # the first fills the socket, the others come to a full one
+            channel.send('basic.consume', queue=w.q(queue), consumer_tag=queue, no_ack=True,
+                         nowait=True)
+        seen = [channel.delivery().consumer_tag for _ in range(3000)][1500:]
+        counts = {queue: seen.count(queue) for queue in 'abc'}
+        run.check(min(counts.values()) > 400, 'of the second half: %r' % counts)
+
+
 def test_what_an_acknowledgement_makes_room_for_comes_before_the_answer_of_cancel():
     with world() as w:
         publisher, channel = filled(w, *'ab')
